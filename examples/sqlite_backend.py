@@ -193,7 +193,7 @@ class SqliteBackend:
             (before,) = database.execute(pages).fetchone()
             database.execute("VACUUM").close()
             (after,) = database.execute(pages).fetchone()
-            return max(0, before - after)
+            return max(0, int(before) - int(after))
 
     def health(self) -> BackendHealth:
         total = free = latency = failure = None

@@ -26,6 +26,8 @@ from artifactstore_protocols.commands import (
 )
 from artifactstore_protocols.entries import Entry, Place, StoredObject, directory_entry, file_entry, link_entry
 from artifactstore_protocols.event_types import (
+    ClockConfirmed,
+    ClockObserved,
     CommandNoted,
     FilesIngested,
     HoldPlaced,
@@ -79,6 +81,7 @@ __all__ = [
     "Ingest",
     "Ingested",
     "LetGo",
+    "Observe",
     "PlaceAHold",
     "Register",
     "Release",
@@ -425,6 +428,14 @@ class Extend:
 
 
 @dataclass(frozen=True, slots=True)
+class Observe:
+    """The service sees the clock, or somebody confirms it."""
+
+    at_us: int
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteATag:
     """Somebody deletes a tag."""
 
@@ -451,6 +462,7 @@ type Step = (
     | Release
     | Retain
     | Extend
+    | Observe
 )
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
@@ -500,6 +512,7 @@ _STEPS = st.one_of(
     st.builds(Register, st.sampled_from(["build", "model"])),
     st.builds(SetATag, _TAGS, _PACKAGES, st.sampled_from([True, False, None])),
     st.builds(DeleteATag, _TAGS),
+    st.builds(Observe, st.sampled_from([0, 10**12, 3 * 10**12, 10**15]), st.booleans()),
     st.builds(PlaceAHold, st.integers(1, 3), st.sampled_from([1, 1, 2])),
     st.builds(Release, st.integers(1, 3)),
     st.builds(Retain, st.sampled_from([1, 1, 2]), st.sampled_from([*RETENTION_CLASSES, "", 1, 10**15])),
@@ -602,6 +615,8 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(TagSet, text, text, st.booleans()),
         st.builds(TagDeleted, text),
         st.builds(PackageDeleted, text, text),
+        st.builds(ClockObserved, number),
+        st.builds(ClockConfirmed, number),
         st.builds(HoldPlaced, text, text, text),
         st.builds(HoldReleased, text, text),
         st.builds(RetentionChanged, text, text, st.none() | number, st.none() | number),

@@ -25,9 +25,11 @@ from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.judging import decide, project
 from artifactstore_protocols.life_cycle import (
     CUSTOM,
+    ConfirmClock,
     DeletePackage,
     ExpirePackage,
     ExtendRetention,
+    ObserveClock,
     PlaceHold,
     ReleaseHold,
     SetRetention,
@@ -60,6 +62,7 @@ from command_strategies import (
     Find,
     Ingest,
     LetGo,
+    Observe,
     PlaceAHold,
     Register,
     Release,
@@ -108,6 +111,7 @@ class MemoryLog:
         self._now_us += bool(payloads)
         if payloads and not self.events:
             self.events += stored_events([LOG_BEGUN], at_us=self._now_us)
+            self.state.clock_us = self._now_us
         events = stored_events(payloads, after=len(self.events), at_us=self._now_us)
         for stored, payload in zip(events, payloads, strict=True):
             type_of(payload).evolve(payload, stored, self.state)
@@ -144,6 +148,8 @@ class MemoryLog:
                 return ExpirePackage(package_id_of(step.package), step.rule, step.as_of_us, version)
             case LetGo():
                 return ReleaseEntries(package_id_of(step.package), step.first, step.last)
+            case Observe():
+                return (ConfirmClock if step.confirmed else ObserveClock)(step.at_us)
             case PlaceAHold() | Release() | Retain() | Extend():
                 return _of_keeping(step)
             case Annotate():

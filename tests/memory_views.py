@@ -26,6 +26,7 @@ from artifactstore_protocols.state import (
     TagState,
 )
 from artifactstore_protocols.views import (
+    CLOCK,
     CONTENTS,
     FILES,
     HOLDS,
@@ -186,11 +187,12 @@ class MemoryViews:
         self.apply([Put(TOTALS, [row])])
 
     def _retain(self, state: LogState) -> None:
-        """Give packages their retention and the holds on them."""
+        """Give packages their retention the holds on them, and the clock."""
         for row in self.rows(RETENTION):
             if (package := state.packages.get(text_of(row, "package_id"))) is not None:
                 package.expires_at_us = cast("int | None", row["expires_at"])
                 package.retained_from_us = cast("int | None", row["retained_from"]) or 0
+        state.clock_us = next((number_of(row, "observed_at") for row in self.rows(CLOCK)), None)
         for row in self.rows(HOLDS):
             state.holds[text_of(row, "hold_id")] = text_of(row, "package_id")
             if (package := state.packages.get(text_of(row, "package_id"))) is not None:

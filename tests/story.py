@@ -19,6 +19,7 @@ from command_strategies import (
     Find,
     Ingest,
     LetGo,
+    Observe,
     PlaceAHold,
     Register,
     Release,
@@ -190,6 +191,13 @@ STORY: list[Step] = [
     LetGo(8, "a", "b"),
     LetGo(8, "b", "z"),
     Ingest(3, (FileStep("again", b"only", False),), OnExisting.REFUSE),
+    Observe(1),
+    Observe(2 * 10**12),
+    Observe(2 * 10**12 + 1),
+    Observe(10**15),
+    Observe(10**15, confirmed=True),
+    Observe(10**15 + 10**12),
+    Observe(10**12),
 ]
 
 

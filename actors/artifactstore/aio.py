@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing, asynccontextmanager, suppress
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from pathlib import Path
 from typing import Any, Concatenate, Literal, cast
 
@@ -29,8 +29,10 @@ from artifactstore.package_paths import Package
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.expiry import ABANDONED_AFTER
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
 from artifactstore_protocols.records import (
+    ExpiredPackage,
     FileRecord,
     FoundEntry,
     HistoryEntry,
@@ -38,6 +40,7 @@ from artifactstore_protocols.records import (
     IngestProgress,
     MetadataSchema,
     PackageRecord,
+    RetainedPackage,
     Tag,
 )
 from artifactstore_protocols.storage import StorageBackend
@@ -177,6 +180,9 @@ class AsyncioRegistry:
     release_hold = _awaitable(Registry.release_hold)
     set_retention = _awaitable(Registry.set_retention)
     extend_retention = _awaitable(Registry.extend_retention)
+    explain_retention = _awaitable(Registry.explain_retention)
+    observe_clock = _awaitable(Registry.observe_clock)
+    confirm_clock = _awaitable(Registry.confirm_clock)
     set_tag = _awaitable(Registry.set_tag)
     delete_tag = _awaitable(Registry.delete_tag)
     get_package = _awaitable(Registry.get_package)
@@ -267,6 +273,28 @@ class AsyncioRegistry:
     def list_metadata_schemas(self) -> AsyncGenerator[MetadataSchema]:
         """Iterate over every version of every metadata schema, in the order of names and versions."""
         return _items(self.portal.iterate(Registry.list_metadata_schemas))
+
+    def list_retention(self, expiring_within: str = "0d") -> AsyncGenerator[RetainedPackage]:
+        """Iterate over the packages whose retention ends within a time."""
+        return _items(self.portal.iterate(lambda registry: registry.list_retention(expiring_within)))
+
+    def expire_packages(
+        self,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        abandoned_after: str = ABANDONED_AFTER,
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> AsyncGenerator[ExpiredPackage]:
+        """Let go what is due, and iterate over what went."""
+        call = partial(
+            Registry.expire_packages,
+            dry_run=dry_run,
+            yes_expire=yes_expire,
+            abandoned_after=abandoned_after,
+            principal=principal,
+        )
+        return _items(self.portal.iterate(call))
 
     def list_holds(self, package: str | None = None) -> AsyncGenerator[Hold]:
         """Iterate over holds."""

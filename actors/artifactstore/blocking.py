@@ -14,7 +14,7 @@ such as KeyboardInterrupt, withdraws the call. Progress callbacks run in the sto
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from itertools import islice
 from pathlib import Path
 from typing import Concatenate, Literal
@@ -29,8 +29,10 @@ from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.refusals import StoreClosed, WrongProcess
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.expiry import ABANDONED_AFTER
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
 from artifactstore_protocols.records import (
+    ExpiredPackage,
     FileRecord,
     FoundEntry,
     HistoryEntry,
@@ -38,6 +40,7 @@ from artifactstore_protocols.records import (
     IngestProgress,
     MetadataSchema,
     PackageRecord,
+    RetainedPackage,
     Tag,
 )
 from artifactstore_protocols.storage import StorageBackend
@@ -122,6 +125,9 @@ class BlockingRegistry:
     release_hold = _blocking(Registry.release_hold)
     set_retention = _blocking(Registry.set_retention)
     extend_retention = _blocking(Registry.extend_retention)
+    explain_retention = _blocking(Registry.explain_retention)
+    observe_clock = _blocking(Registry.observe_clock)
+    confirm_clock = _blocking(Registry.confirm_clock)
     set_tag = _blocking(Registry.set_tag)
     delete_tag = _blocking(Registry.delete_tag)
     get_package = _blocking(Registry.get_package)
@@ -212,6 +218,28 @@ class BlockingRegistry:
     def list_metadata_schemas(self) -> Generator[MetadataSchema]:
         """Iterate over every version of every metadata schema, in the order of names and versions."""
         return _items(self.portal, self.portal.iterate(Registry.list_metadata_schemas))
+
+    def list_retention(self, expiring_within: str = "0d") -> Generator[RetainedPackage]:
+        """Iterate over the packages whose retention ends within a time."""
+        return _items(self.portal, self.portal.iterate(lambda registry: registry.list_retention(expiring_within)))
+
+    def expire_packages(
+        self,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        abandoned_after: str = ABANDONED_AFTER,
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> Generator[ExpiredPackage]:
+        """Let go what is due, and iterate over what went."""
+        call = partial(
+            Registry.expire_packages,
+            dry_run=dry_run,
+            yes_expire=yes_expire,
+            abandoned_after=abandoned_after,
+            principal=principal,
+        )
+        return _items(self.portal, self.portal.iterate(call))
 
     def list_holds(self, package: str | None = None) -> Generator[Hold]:
         """Iterate over holds."""

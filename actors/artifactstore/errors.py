@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         PayloadDiffers,
         RecordInvalid,
     )
+    from artifactstore_protocols.expiry import ClockDoubtful, TooMuchExpires
     from artifactstore_protocols.export_choice import LinksLeadOut, PathsCollide, PathsNotInPackage
     from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
@@ -146,6 +147,7 @@ __all__ = [
     "BlocksEventLoop",
     "ChildBusy",
     "ChildExists",
+    "ClockDoubtful",
     "CollectionRefused",
     "CopyDiffers",
     "DatabaseBusy",
@@ -238,6 +240,7 @@ __all__ = [
     "TagProtected",
     "TargetRefused",
     "TooManyFiles",
+    "TooMuchExpires",
     "TreeTooLarge",
     "UnhandledMessage",
     "UnknownBackend",
@@ -257,6 +260,7 @@ _MODULES = (
     "artifactstore_protocols.dataplane",
     "artifactstore_protocols.event_types",
     "artifactstore_protocols.events",
+    "artifactstore_protocols.expiry",
     "artifactstore_protocols.export_choice",
     "artifactstore_protocols.unfinished_import",
     "artifactstore_protocols.log_file",

@@ -14,7 +14,8 @@ from typing import override
 import trio
 
 from artifactstore.database.errors import OutcomeUnknown
-from artifactstore.ids import new_id, now_us
+from artifactstore.environment import environment
+from artifactstore.ids import new_id
 from artifactstore.supervision import Actor, ActorRef, Batched, OnCancel, handles
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -87,7 +88,11 @@ class EventWriter(Actor[WriterRole]):
 
     async def _durable(self, requests: Sequence[CommandRequest]) -> Sequence[CommandOutcome]:
         attempt = partial(
-            self._store.commit, requests, now_us=now_us, new_id=new_id, files_per_package_max=self._files_max
+            self._store.commit,
+            requests,
+            now_us=environment.get().now_us,
+            new_id=new_id,
+            files_per_package_max=self._files_max,
         )
         return await self._found_out(attempt)
 

@@ -58,12 +58,15 @@ from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.event_types import HoldPlaced, MetadataSchemaRegistered, TagSet
 from artifactstore_protocols.event_types.tag_set import tag_subject
 from artifactstore_protocols.events import Committed, StoredEvent
+from artifactstore_protocols.expiry import ABANDONED_AFTER
 from artifactstore_protocols.export_choice import ChosenEntries, ExportChoice, choose_entries
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.life_cycle import (
     CUSTOM,
+    ConfirmClock,
     DeletePackage,
     ExtendRetention,
+    ObserveClock,
     PlaceHold,
     ReleaseHold,
     SetRetention,
@@ -104,6 +107,7 @@ from artifactstore_protocols.records import (
     DirectoryIngest,
     DirectoryItem,
     EntryChange,
+    ExpiredPackage,
     ExportReport,
     FileRecord,
     FinalizedPackage,
@@ -121,6 +125,8 @@ from artifactstore_protocols.records import (
     ReplayProgress,
     ReplayReport,
     RestoreReport,
+    RetainedPackage,
+    RetentionReport,
     Tag,
     TransferProgress,
     VerifyProgress,
@@ -603,12 +609,98 @@ class Registry:
             PackageKept: its retention is permanent.
             InvalidValue: the duration is none.
         """
-        package_id, longer_us = await self._exact_id(package), duration_us(duration)
-        if longer_us is None:
-            raise InvalidValue("duration", duration[:60], "write 30d, or with m, h or w")
+        longer_us = _duration_us(duration)
+        package_id = await self._exact_id(package)
         command = ExtendRetention(package_id, longer_us, environment.get().now_us())
         await self._commit(command, principal, idempotency_key)
         return await self._store.package(package_id)
+
+    @checked
+    async def explain_retention(self, package: str) -> RetentionReport:
+        """Return what keeps a package and until when, or which rule or person let it go, with the events' sequences.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+        """
+        package_id = await self._package_id(package)
+        from artifactstore.expiry import explain  # noqa: PLC0415 - see above
+
+        return await explain(self._store, package_id, environment.get().now_us())
+
+    @checked
+    async def list_retention(self, expiring_within: str = "0d") -> AsyncGenerator[RetainedPackage]:
+        """Yield the finalized packages whose retention ends within a time, first those that ended first.
+
+        They may be kept by a hold or a protected tag nevertheless.
+
+        Args:
+            expiring_within: a duration such as `7d` (or m, h, w); by default only packages whose retention has ended.
+
+        Raises:
+            InvalidValue: the duration is none.
+        """
+        until_us = environment.get().now_us() + _duration_us(expiring_within)
+        after = (0, "")
+        while page := await self._store.retained(until_us=until_us, after=after, limit=_PAGE, kept=True):
+            for each in page:
+                yield each
+            after = (page[-1].expires_at_us, page[-1].package_id)
+
+    @checked
+    async def expire_packages(
+        self,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        abandoned_after: str = ABANDONED_AFTER,
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> AsyncGenerator[ExpiredPackage]:
+        """Let go what is due, and yield each package that went.
+
+        These are finalized packages whose retention has ended, in the order of that end, and open packages that nobody
+        touched for long. A hold, a protected tag and the class `permanent` keep a package. Another run can go on at the
+        same time.
+
+        Args:
+            dry_run: whether to change nothing, and yield what would go.
+            yes_expire: the number of packages that may go even if that is most of them; any other number stops the run.
+            abandoned_after: how long nobody touched an open package that goes, such as `7d` (or m, h, w).
+            principal: the principal.
+
+        Raises:
+            ClockDoubtful: the clock is behind the time that the store saw last, or more than 31 days ahead of it.
+            TooMuchExpires: at least 10 packages, and more than half of all, would go, or not `yes_expire`.
+            InvalidValue: the duration is none.
+        """
+        from artifactstore.expiry import expire  # noqa: PLC0415 - see above
+
+        expired = expire(
+            self._store,
+            lambda command: self._commit(command, principal, None),
+            now_us=environment.get().now_us(),
+            abandoned_after_us=_duration_us(abandoned_after),
+            dry_run=dry_run,
+            confirmed=yes_expire,
+        )
+        async with aclosing(expired) as packages:
+            async for each in packages:
+                yield each
+
+    @checked
+    async def observe_clock(self, *, principal: str = DEFAULT_PRINCIPAL) -> None:
+        """Record the time by the clock, as the service does every hour. Within an hour of the last, nothing happens.
+
+        Raises:
+            ClockDoubtful: the clock differs too much from the time that the store saw last.
+        """
+        await self._commit(ObserveClock(environment.get().now_us()), principal, None)
+
+    @checked
+    async def confirm_clock(self, *, principal: str = DEFAULT_PRINCIPAL) -> int:
+        """Confirm that the clock is right, and return its time in microseconds since 1970 UTC."""
+        now_us = environment.get().now_us()
+        await self._commit(ConfirmClock(now_us), principal, None)
+        return now_us
 
     @checked
     async def set_tag(
@@ -1296,6 +1388,17 @@ class Registry:
         return await self._actors.writer.ask(
             Commit(CommandRequest(new_id(), command, principal, idempotency_key)), timeout=COMMIT_TIMEOUT_S
         )
+
+
+def _duration_us(text: str) -> int:
+    """Return a duration in microseconds.
+
+    Raises:
+        InvalidValue: the text is none.
+    """
+    if (found := duration_us(text)) is None:
+        raise InvalidValue("duration", text[:60], "write 30d, or with m, h or w")
+    return found
 
 
 async def _here[T](work: Callable[[], Awaitable[T]]) -> T:

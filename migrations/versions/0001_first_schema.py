@@ -266,6 +266,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_store_totals"),
     )
     op.create_table(
+        "store_clock",
+        integer("id"),
+        integer("observed_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("id", name="pk_store_clock"),
+    )
+    op.create_table(
         "artifact_values",
         integer("package_number"),
         text("key"),
@@ -291,6 +298,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in (
         "store_totals",
+        "store_clock",
         "artifact_parents",
         "artifact_values",
         "artifact_tags",

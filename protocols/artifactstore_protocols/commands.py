@@ -30,10 +30,12 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id, is_id
 from artifactstore_protocols.life_cycle import (
+    ConfirmClock,
     DeletePackage,
     ExpirePackage,
     ExtendRetention,
     LifeCycleCommand,
+    ObserveClock,
     PlaceHold,
     ReleaseHold,
     SetRetention,
@@ -456,6 +458,8 @@ type Command = (
     | ReleaseHold
     | SetRetention
     | ExtendRetention
+    | ObserveClock
+    | ConfirmClock
 )
 
 

@@ -21,10 +21,12 @@ from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
     Hold,
+    LeftPackage,
     MetadataSchema,
     PackageRecord,
     ReplayProgress,
     ReplayReport,
+    RetainedPackage,
     Tag,
 )
 from artifactstore_protocols.state import ObjectState
@@ -325,6 +327,34 @@ class EventStore(Protocol):
 
     async def holds(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Hold]:
         """Return up to `limit` holds after an id, in the order of their ids; of one package, or of all."""
+        ...
+
+    async def retained(
+        self, *, until_us: int, after: tuple[int, str], limit: int, kept: bool
+    ) -> Sequence[RetainedPackage]:
+        """Return up to `limit` packages whose retention ends at a time or before, in the order of that end and the id.
+
+        Args:
+            until_us: the time.
+            after: the end of the retention and the id after which to begin.
+            limit: the maximum number of packages.
+            kept: whether to return also packages that a hold or a protected tag keeps.
+        """
+        ...
+
+    async def left_packages(self, *, until_us: int, after: int, limit: int) -> Sequence[LeftPackage]:
+        """Return up to `limit` open packages that nobody touched since a time, and that no hold keeps, oldest first.
+
+        `after` is the sequence of a package's creation after which to begin.
+        """
+        ...
+
+    async def kept_by(self, package_id: str) -> tuple[int, Sequence[Tag]]:
+        """Return the sequence of the event that last set a package's retention, and the protected tags that name it."""
+        ...
+
+    async def observed_clock(self) -> int | None:
+        """Return the time that was observed or confirmed last, or when the log began; None in an empty log."""
         ...
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:

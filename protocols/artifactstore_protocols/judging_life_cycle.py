@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from artifactstore_protocols.event_types import Payload
+from artifactstore_protocols.event_types.clock import confirm_clock, observe_clock
 from artifactstore_protocols.event_types.ending import ending_needs
 from artifactstore_protocols.event_types.hold_placed import place_hold, placing_needs
 from artifactstore_protocols.event_types.hold_released import release_hold
@@ -10,9 +11,11 @@ from artifactstore_protocols.event_types.package_deleted import delete_package
 from artifactstore_protocols.event_types.package_expired import expire_package
 from artifactstore_protocols.event_types.retention_changed import extend_retention, set_retention
 from artifactstore_protocols.life_cycle import (
+    ConfirmClock,
     DeletePackage,
     ExpirePackage,
     ExtendRetention,
+    ObserveClock,
     PlaceHold,
     ReleaseHold,
     SetRetention,
@@ -21,7 +24,16 @@ from artifactstore_protocols.state import LogState, Needs
 
 __all__ = ["decide_life_cycle", "life_cycle_needs"]
 
-type _Command = DeletePackage | ExpirePackage | PlaceHold | ReleaseHold | SetRetention | ExtendRetention
+type _Command = (
+    DeletePackage
+    | ExpirePackage
+    | PlaceHold
+    | ReleaseHold
+    | SetRetention
+    | ExtendRetention
+    | ObserveClock
+    | ConfirmClock
+)
 
 
 def life_cycle_needs(command: _Command) -> Needs:
@@ -31,6 +43,10 @@ def life_cycle_needs(command: _Command) -> Needs:
             return placing_needs(command.hold_id, command.package_id)
         case ReleaseHold():
             return Needs(holds=frozenset({command.hold_id}))
+        case ObserveClock():
+            return Needs(clock=True)
+        case ConfirmClock():
+            return Needs()
         case DeletePackage() | ExpirePackage() | SetRetention() | ExtendRetention():
             return ending_needs(command.package_id)
         case _:
@@ -56,5 +72,9 @@ def decide_life_cycle(command: _Command, state: LogState) -> Payload | None:
             return set_retention(command, state)
         case ExtendRetention():
             return extend_retention(command, state)
+        case ObserveClock():
+            return observe_clock(command, state)
+        case ConfirmClock():
+            return confirm_clock(command)
         case _:
             assert_never(command)

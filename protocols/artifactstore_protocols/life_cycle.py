@@ -7,7 +7,7 @@ from typing import Final, override
 
 from msgspec import Struct
 
-from artifactstore_protocols.canonical import RecordValue
+from artifactstore_protocols.canonical import INTEGER_MAX, RecordValue
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.names import check_name
@@ -18,10 +18,12 @@ __all__ = [
     "CUSTOM",
     "DURATION_US_MAX",
     "RETENTION_ENDED",
+    "ConfirmClock",
     "DeletePackage",
     "ExpirePackage",
     "ExtendRetention",
     "LifeCycleCommand",
+    "ObserveClock",
     "PlaceHold",
     "ReleaseHold",
     "SetRetention",
@@ -197,3 +199,43 @@ class ExtendRetention(LifeCycleCommand, frozen=True):
 def _check_duration(duration_us: int) -> None:
     if not 0 < duration_us <= DURATION_US_MAX:
         raise InvalidValue("duration", str(duration_us)[:60], "it is longer than nothing, and at most 36500 days")
+
+
+class ObserveClock(LifeCycleCommand, frozen=True):
+    """A command that records the clock, as the service does every hour.
+
+    Attributes:
+        at_us: the time by the clock, in microseconds since 1970 UTC.
+    """
+
+    at_us: int
+
+    def __post_init__(self) -> None:
+        _check_time(self)
+
+    @override
+    def asked(self) -> list[RecordValue]:
+        return ["observe clock"]
+
+
+class ConfirmClock(LifeCycleCommand, frozen=True):
+    """A command by which a person confirms that the clock is right.
+
+    Attributes:
+        at_us: the time by the clock, in microseconds since 1970 UTC.
+    """
+
+    at_us: int
+
+    def __post_init__(self) -> None:
+        _check_time(self)
+
+    @override
+    def asked(self) -> list[RecordValue]:
+        return ["confirm clock"]
+
+
+def _check_time(command: ObserveClock | ConfirmClock) -> None:
+    check_fields(command)
+    if not 0 <= command.at_us <= INTEGER_MAX:
+        raise InvalidValue("time", str(command.at_us)[:60], "it is in microseconds since 1970 UTC")

@@ -21,6 +21,7 @@ __all__ = [
     "DirectoryItem",
     "EntryChange",
     "EntryKind",
+    "ExpiredPackage",
     "ExportReport",
     "FileRecord",
     "FinalizedPackage",
@@ -31,6 +32,7 @@ __all__ = [
     "Hold",
     "IngestProgress",
     "IngestSummary",
+    "LeftPackage",
     "LogExport",
     "LogImport",
     "MetadataSchema",
@@ -40,6 +42,8 @@ __all__ = [
     "ReplayProgress",
     "ReplayReport",
     "RestoreReport",
+    "RetainedPackage",
+    "RetentionReport",
     "Tag",
     "TargetLimit",
     "TransferProgress",
@@ -141,6 +145,80 @@ class PackageRecord(Struct, frozen=True):
     def values(self) -> Metadata:
         """The metadata and the annotations. They have no key in common."""
         return {**self.metadata, **self.annotations}
+
+
+class RetainedPackage(Struct, frozen=True):
+    """A finalized package whose retention ends, and what else keeps it.
+
+    Attributes:
+        package_id: its id.
+        name: its name.
+        version: its version.
+        expires_at_us: when its retention ends.
+        is_kept: whether a hold or a protected tag keeps it.
+    """
+
+    package_id: str
+    name: str
+    version: int
+    expires_at_us: int
+    is_kept: bool
+
+
+class LeftPackage(Struct, frozen=True):
+    """An open package that nobody touched for a while.
+
+    Attributes:
+        package_id: its id.
+        name: its name.
+        version: its version.
+        touched_at_us: the time of its last event.
+        created_sequence: the sequence of the event that created it.
+    """
+
+    package_id: str
+    name: str
+    version: int
+    touched_at_us: int
+    created_sequence: int
+
+
+class ExpiredPackage(Struct, frozen=True):
+    """A package that a rule let go, or would let go.
+
+    Attributes:
+        package_id: its id.
+        name: its name.
+        rule: `retention`: its time was over. `abandoned`: it was open, and nobody touched it for long.
+        since_us: when its retention ended, or when it was touched last.
+        sequence: the sequence of the event that recorded it; None if nothing was changed.
+    """
+
+    package_id: str
+    name: str
+    rule: str
+    since_us: int
+    sequence: int | None
+
+
+class RetentionReport(Struct, frozen=True):
+    """What keeps a package and until when, or what let it go.
+
+    Attributes:
+        package: the package.
+        retention_sequence: the sequence of the event that last set its retention.
+        holds: the holds on it.
+        protected_tags: the protected tags that name it.
+        is_kept: whether anything keeps it at the time of the report.
+        reasons: one line for each thing that keeps it or let it go, with the sequence of its event.
+    """
+
+    package: PackageRecord
+    retention_sequence: int
+    holds: Sequence["Hold"]
+    protected_tags: Sequence["Tag"]
+    is_kept: bool
+    reasons: Sequence[str]
 
 
 class Hold(Struct, frozen=True):

@@ -59,6 +59,7 @@ class Needs(Struct, frozen=True):
         counts: whether to count the entries of all packages.
         occupants: the ids of packages whose needed entries may be replaced. The contents of these entries and the
             references to them are needed, too. If one of them may lose its last reference, so are the counts.
+        clock: whether the time that the store saw last is needed.
     """
 
     packages: frozenset[str] = frozenset()
@@ -75,17 +76,18 @@ class Needs(Struct, frozen=True):
     counts: bool = False
     occupants: frozenset[str] = frozenset()
     ranges: frozenset[tuple[str, str, str]] = frozenset()
+    clock: bool = False
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
+        names = (name for name in cls.__struct_fields__ if name not in {"counts", "clock"})
         unions: dict[str, Any] = {
-            name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs))
-            for name in cls.__struct_fields__
-            if name != "counts"
+            name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
         }
-        return cls(**unions, counts=any(each.counts for each in all_needs))
+        counts, clock = (any(getattr(each, name) for each in all_needs) for name in ("counts", "clock"))
+        return cls(**unions, counts=counts, clock=clock)
 
     def __or__(self, other: "Needs") -> "Needs":
         return Needs.of_all((self, other))
@@ -248,6 +250,8 @@ class LogState(Struct):
         schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
         tags: tags by name.
         holds: the package of each hold, by the id of the hold.
+        clock_us: the time that was observed or confirmed last, or at first the time when the log began; None in an
+            empty log, or if not requested.
         commands: the ids of commands that have written events; only requested ids.
         last: the last event; None before the first event, or if not requested.
         totals: the totals of the store; only loaded with packages or contents, since nothing else changes them.
@@ -262,6 +266,7 @@ class LogState(Struct):
     schemas: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
     holds: dict[str, str] = field(default_factory=dict[str, str])
+    clock_us: int | None = None
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
     totals: StoreTotals = field(default_factory=StoreTotals)

@@ -20,6 +20,7 @@ from msgspec import Struct, field
 from artifactstore_protocols.identity import Digest
 
 __all__ = [
+    "CLOCK",
     "CONTENTS",
     "FILES",
     "HOLDS",
@@ -183,6 +184,9 @@ SCHEMAS = ViewTable(
 TAGS = ViewTable("artifact_tags", ("tag", "package_id", "protected", "set_by", "set_at", "sequence"))
 """The tags that exist. The events of a tag, with the subject `tag:` and the tag, are its history."""
 
+CLOCK = ViewTable("store_clock", ("id", "observed_at", "sequence"))
+"""The time that was observed or confirmed last, in one row with the id 1; no row before the first."""
+
 TOTALS = ViewTable(
     "store_totals",
     (
@@ -220,6 +224,7 @@ VIEWS: tuple[ViewTable, ...] = (
     VALUES,
     PARENTS,
     HOLDS,
+    CLOCK,
     TOTALS,
 )
 

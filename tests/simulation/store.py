@@ -24,10 +24,12 @@ from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
     Hold,
+    LeftPackage,
     MetadataSchema,
     PackageRecord,
     ReplayProgress,
     ReplayReport,
+    RetainedPackage,
     Tag,
 )
 from artifactstore_protocols.state import LastEvent, ObjectState
@@ -438,6 +440,51 @@ class SimulatedEventStore:
             return [each for each in held if package_id in {None, each.package_id}][:limit]
 
         return await self._read("holds", look)
+
+    async def retained(
+        self, *, until_us: int, after: tuple[int, str], limit: int, kept: bool
+    ) -> Sequence[RetainedPackage]:
+        """A page of packages whose retention ends."""
+
+        def look() -> Sequence[RetainedPackage]:
+            found = [each for each in self._log.tables.retained(until_us) if kept or not each.is_kept]
+            return [each for each in found if (each.expires_at_us, each.package_id) > after][:limit]
+
+        return await self._read("retained", look)
+
+    async def left_packages(self, *, until_us: int, after: int, limit: int) -> Sequence[LeftPackage]:
+        """A page of open packages that nobody touched."""
+
+        def look() -> Sequence[LeftPackage]:
+            tables = self._log.tables
+            touched = {each.event.subject: each.event.recorded_at_us for each in self._log.events}
+            return [
+                LeftPackage(each.package_id, each.name, each.version, touched[each.package_id], each.created_sequence)
+                for each in tables.packages()
+                if each.status == "open" and each.created_sequence > after and not tables.is_kept(each.package_id)
+                if touched[each.package_id] <= until_us
+            ][:limit]
+
+        return await self._read("left packages", look)
+
+    async def kept_by(self, package_id: str) -> tuple[int, Sequence[Tag]]:
+        """What keeps a package."""
+
+        def look() -> tuple[int, Sequence[Tag]]:
+            tables = self._log.tables
+            protected = [each for each in tables.tags() if each.package_id == package_id and each.protected]
+            return tables.retention_sequence(package_id), protected
+
+        return await self._read("kept by", look)
+
+    async def observed_clock(self) -> int | None:
+        """The time that was observed last."""
+
+        def look() -> int | None:
+            began = [each.event.recorded_at_us for each in self._log.events[:1]]
+            return next(iter([*filter(None, [self._log.tables.observed_clock()]), *began]), None)
+
+        return await self._read("clock", look)
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """A version of a schema."""

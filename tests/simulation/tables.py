@@ -21,13 +21,22 @@ from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
-from artifactstore_protocols.records import FileRecord, Hold, MetadataSchema, PackageRecord, PackageStatus, Tag
+from artifactstore_protocols.records import (
+    FileRecord,
+    Hold,
+    MetadataSchema,
+    PackageRecord,
+    PackageStatus,
+    RetainedPackage,
+    Tag,
+)
 from artifactstore_protocols.state import (
     LogState,
     ObjectState,
 )
 from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.views import (
+    CLOCK,
     CONTENTS,
     FILES,
     HOLDS,
@@ -290,6 +299,30 @@ class Tables(MemoryViews):
             )
             for row in sorted(self.rows(HOLDS), key=lambda row: text_of(row, "hold_id"))
         ]
+
+    def is_kept(self, package_id: str) -> bool:
+        """Whether a hold or a protected tag keeps a package."""
+        return any(each.package_id == package_id for each in self.holds()) or any(
+            each.package_id == package_id and each.protected for each in self.tags()
+        )
+
+    def retained(self, until_us: int) -> list[RetainedPackage]:
+        """Packages whose retention ends until a time, in the order of that end."""
+        found = [
+            RetainedPackage(each.package_id, each.name, each.version, each.expires_at_us, self.is_kept(each.package_id))
+            for each in self.packages()
+            if each.status == "finalized" and each.expires_at_us is not None and each.expires_at_us <= until_us
+        ]
+        return sorted(found, key=lambda each: (each.expires_at_us, each.package_id))
+
+    def observed_clock(self) -> int | None:
+        """The row of the clock, if there is one."""
+        return next((number_of(row, "observed_at") for row in self.rows(CLOCK)), None)
+
+    def retention_sequence(self, package_id: str) -> int:
+        """The event that last set the retention of a package."""
+        self.package(package_id)
+        return number_of(self.tables[RETENTION][package_id,], "sequence")
 
     def tags(self) -> list[Tag]:
         """See `EventStore.tags`."""

@@ -101,6 +101,7 @@ def known(state: LogState, needed: Needs) -> LogState:
         },
         schema_versions={key: version for key, version in state.schema_versions.items() if key in needed.schemas},
         totals=replace(state.totals),
+        clock_us=state.clock_us if needed.clock else None,
     )
 
 

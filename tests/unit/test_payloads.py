@@ -17,6 +17,8 @@ from artifactstore_protocols.event_types import (
     PACKAGE_CREATED,
     PACKAGE_FINALIZED,
     SCHEMA_REGISTERED,
+    ClockConfirmed,
+    ClockObserved,
     CommandNoted,
     EntriesReleased,
     FilesIngested,
@@ -137,6 +139,8 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
         PackageExpired("p", "retention", 5, 2),
         {"package_id": "p", "rule": "retention", "as_of_us": 5, "version": 2},
     ),
+    "v1.clock.observed": (ClockObserved(5), {"at_us": 5}),
+    "v1.clock.confirmed": (ClockConfirmed(5), {"at_us": 5}),
     "v1.hold.placed": (HoldPlaced("h", "p", "case"), {"hold_id": "h", "package_id": "p", "reason": "case"}),
     "v1.hold.released": (HoldReleased("h", "p"), {"hold_id": "h", "package_id": "p"}),
     "v1.retention.changed": (

@@ -44,6 +44,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "tags": ("tag",),
         "holds": ("hold",),
         "retention": ("retention",),
+        "expiring": ("expire", "clock"),
         "stats": ("stats",),
         "log_commands": ("verify", "replay", "events", "history"),
         "collecting": ("gc",),

@@ -70,6 +70,15 @@ This may also shorten its retention, unless a hold is on it. The manifest keeps 
         "retention extend": """Keep a finalized package longer, from the end of its retention.
 
 If its retention has ended, from now.""",
+        "retention list": """List finalized packages whose retention has ended, first those that ended first.
+
+A package that a hold or a protected tag keeps is marked.""",
+        "retention explain": "Say what keeps a package and until when, or what let it go.",
+        "expire": """Let packages go whose time is over. Their records and manifests stay.
+
+These are finalized packages whose retention has ended, and open ones that nobody touched for long. Holds, protected
+tags and permanent retention win. Stops if the clock is doubtful, or if most packages would go.""",
+        "clock confirm": "Confirm that the clock is right, after `expire` doubted it.",
         "stats": """Print what the store holds: packages, files and bytes.
 
 Also says when the store was last backed up and verified. Reads a few rows, however large the store is.""",

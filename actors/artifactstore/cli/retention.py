@@ -1,16 +1,18 @@
-"""Commands for the retention of packages: retention set, extend."""
+"""Commands for the retention of packages: retention set, extend, list, explain."""
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifactstore.cli.options import Json, Key, Quiet, complete_packages, complete_retention
-from artifactstore.cli.output import say, say_json
+from artifactstore.cli.options import Json, Key, Package, Quiet, complete_packages, complete_retention
+from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
 from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
 from artifactstore.json_output import to_json
 from artifactstore_protocols.moments import time_text
 
 if TYPE_CHECKING:
+    from artifactstore.registry import Registry
     from artifactstore_protocols.records import PackageRecord
 
 __all__ = ["register"]
@@ -58,6 +60,43 @@ def extend(
     _say_package(record, json=json)
 
 
+def list_retention(
+    expiring_within: Annotated[
+        str,
+        typer.Option("--expiring-within", metavar="DURATION", help="Also packages whose retention ends so soon: 7d."),
+    ] = "0d",
+    *,
+    json: Json = False,
+) -> None:
+    """Run `artifactstore retention list`."""
+
+    async def work(registry: "Registry") -> None:
+        async with aclosing(registry.list_retention(expiring_within)) as packages:
+            async for each in packages:
+                if json:
+                    say_json(to_json(each))
+                else:
+                    kept = "kept" if each.is_kept else ""
+                    say(f"{each.package_id}  {time_text(each.expires_at_us)}  {kept:4}  {each.name}")
+                await flush_output(least_bytes=PAGE_BYTES)
+
+    on_store(work)
+
+
+def explain(package: Package, *, json: Json = False) -> None:
+    """Run `artifactstore retention explain`."""
+    report = on_store(lambda registry: registry.explain_retention(package))
+    if json:
+        say_json(to_json(report))
+        return
+    kept = (
+        "is kept" if report.is_kept else "is gone" if report.package.is_gone else "goes with the next run of `expire`"
+    )
+    say(f"{report.package.package_id}  {report.package.name}  {kept}")
+    for reason in report.reasons:
+        say(f"  {reason}")
+
+
 def _say_package(record: "PackageRecord", *, json: bool) -> None:
     if json:
         say_json(to_json(record))
@@ -69,6 +108,6 @@ def _say_package(record: "PackageRecord", *, json: bool) -> None:
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(help="Say how long packages are kept.", no_args_is_help=True, rich_markup_mode=None)
-    for name, command in (("set", set_retention), ("extend", extend)):
+    for name, command in (("set", set_retention), ("extend", extend), ("list", list_retention), ("explain", explain)):
         group.command(name)(command)
     app.add_typer(group, name="retention")

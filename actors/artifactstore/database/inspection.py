@@ -20,7 +20,7 @@ from artifactstore.database.translation import translated
 from artifactstore.sqlite_access import Access
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.unfinished_import import ImportUnfinished, admit_command
-from artifactstore_protocols.views import FILES, PACKAGES
+from artifactstore_protocols.views import CLOCK, FILES, PACKAGES
 
 __all__ = ["DatabaseInspection", "UnfinishedPackage", "inspect_database"]
 
@@ -60,6 +60,7 @@ class DatabaseInspection(Struct, frozen=True):
         read_only: the reason why the database cannot be written; None if it can.
         store_id: the store id of the database; None without this release's schema, or if its row is damaged.
         head: the sequence of the last event in the log.
+        observed_clock_us: the time that was observed or confirmed last; None before the first.
     """
 
     revision: str | None
@@ -73,6 +74,7 @@ class DatabaseInspection(Struct, frozen=True):
     read_only: str | None = None
     store_id: str | None = None
     head: int = 0
+    observed_clock_us: int | None = None
 
 
 async def inspect_database(
@@ -113,6 +115,7 @@ async def _inspected(
                 store_id=await _store_id(connection),
                 head=await connection.scalar(select(func.coalesce(func.max(events.c.sequence), 0))) or 0,
                 last_recorded_at_us=await connection.scalar(latest),
+                observed_clock_us=await connection.scalar(select(LIVE[CLOCK].c.observed_at)),
                 locations=await _sample(connection, from_address, sample),
                 open_packages=await _open_packages(connection),
                 flagged=await queries.flagged_counts(connection),

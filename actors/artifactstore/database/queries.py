@@ -97,6 +97,7 @@ __all__ = [
     "queries_for",
     "readable_package",
     "tag",
+    "tag_in",
     "tags",
 ]
 
@@ -536,16 +537,17 @@ async def manifest_bytes(connection: AsyncConnection, package_id: str) -> bytes 
 async def tag(connection: AsyncConnection, name: str) -> Tag | None:
     """Return a tag; None if there is none."""
     row = (await connection.execute(select(_tags).where(_tags.c.tag == name))).one_or_none()
-    return None if row is None else _tag(row)
+    return None if row is None else tag_in(row)
 
 
 async def tags(connection: AsyncConnection, *, after: str, limit: int) -> Sequence[Tag]:
     """Return up to `limit` tags after a name, in the order of their names."""
     rows = await connection.execute(select(_tags).where(_tags.c.tag > after).order_by(_tags.c.tag).limit(limit))
-    return [_tag(row) for row in rows]
+    return [tag_in(row) for row in rows]
 
 
-def _tag(row: Row[tuple[object, ...]]) -> Tag:
+def tag_in(row: Row[tuple[object, ...]]) -> Tag:
+    """Return the tag of a row."""
     return Tag(row.tag, row.package_id, bool(row.protected), row.set_by, time_in("set_at", row.set_at), row.sequence)
 
 

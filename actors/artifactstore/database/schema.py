@@ -297,6 +297,14 @@ Table(
 )
 
 Table(
+    "store_clock",
+    METADATA,
+    _integer("id", key=True),
+    _integer("observed_at"),
+    _integer("sequence"),
+)
+
+Table(
     "store_totals",
     METADATA,
     _integer("id", key=True),

@@ -21,10 +21,12 @@ from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
     Hold,
+    LeftPackage,
     MetadataSchema,
     PackageRecord,
     ReplayProgress,
     ReplayReport,
+    RetainedPackage,
     Tag,
 )
 from artifactstore_protocols.state import ObjectState
@@ -286,6 +288,28 @@ class SqlEventStore:
         return await self._database.read(
             lambda connection: keeping.holds(connection, package_id=package_id, after=after, limit=limit)
         )
+
+    async def retained(
+        self, *, until_us: int, after: tuple[int, str], limit: int, kept: bool
+    ) -> Sequence[RetainedPackage]:
+        """Return a page of packages whose retention ends."""
+        return await self._database.read(
+            lambda connection: keeping.retained(connection, until_us=until_us, after=after, limit=limit, kept=kept)
+        )
+
+    async def left_packages(self, *, until_us: int, after: int, limit: int) -> Sequence[LeftPackage]:
+        """Return a page of open packages that nobody touched."""
+        return await self._database.read(
+            lambda connection: keeping.left_packages(connection, until_us=until_us, after=after, limit=limit)
+        )
+
+    async def kept_by(self, package_id: str) -> tuple[int, Sequence[Tag]]:
+        """Return the event of a package's retention, and its protected tags."""
+        return await self._database.read(lambda connection: keeping.kept_by(connection, package_id))
+
+    async def observed_clock(self) -> int | None:
+        """Return the time that was observed last."""
+        return await self._database.read(keeping.observed_clock)
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """Return a version of a metadata schema, or None."""

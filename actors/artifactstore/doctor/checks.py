@@ -12,6 +12,7 @@ from artifactstore.dataplane import MARKER, DeniedPath
 from artifactstore.doctor.inspection import Inspection
 from artifactstore.json_output import flagged_text
 from artifactstore_protocols.event_store import Location
+from artifactstore_protocols.expiry import ClockDoubtful, check_clock
 from artifactstore_protocols.root_markers import CollectionCode, collection_refusal
 from artifactstore_protocols.system_errors import in_words, remedy_of
 
@@ -318,6 +319,18 @@ def clock(seen: Inspection) -> Findings:
         )
 
 
+def expiry_clock(seen: Inspection) -> Findings:
+    """Report a clock by which nothing expires: it differs too much from the time that the store saw last."""
+    found = seen.database_found
+    if found is None:
+        return
+    try:
+        for seen_us in (found.observed_clock_us, found.last_recorded_at_us):
+            check_clock(seen.now_us, seen_us)
+    except ClockDoubtful as doubt:
+        yield f"nothing expires: {doubt}", "set the clock, or run `artifactstore clock confirm` if it is right"
+
+
 def stale_packages(seen: Inspection) -> Findings:
     """Report open packages that have not grown for a day."""
     packages = () if seen.database_found is None else seen.database_found.open_packages
@@ -349,6 +362,7 @@ CHECKS: MappingProxyType[str, Callable[[Inspection], Findings]] = MappingProxyTy
         "collection": collection,
         "flagged objects": flagged_objects,
         "clock": clock,
+        "clock of expiry": expiry_clock,
         "left packages": stale_packages,
     }
 )

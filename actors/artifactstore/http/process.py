@@ -13,6 +13,7 @@ import outcome
 import trio
 
 from artifactstore import signals
+from artifactstore.clock_observer import observe_hourly
 from artifactstore.config import Settings
 from artifactstore.http.listening import Listening, check_listening
 from artifactstore.http.notify import notify
@@ -110,7 +111,10 @@ class Service:
             for url in await self._http.ask(BoundAddresses()):
                 self._announce(f"artifactstore serves {url}{'' if url.startswith('unix:') else '/health'}")
             notify("READY=1")
-            await self._told.wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(observe_hourly, self._registry)
+                await self._told.wait()
+                nursery.cancel_scope.cancel(reason="the service stops")
             with self._draining, suppress(AskError):
                 await self._http.ask(Drain(self._drain_s), timeout=self._drain_s + _ANSWER_TIMEOUT_S)
 

@@ -11,6 +11,7 @@ from typing import Any, Final, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types.base import EventType, PayloadInvalid
+from artifactstore_protocols.event_types.clock import CLOCK_CONFIRMED, CLOCK_OBSERVED, ClockConfirmed, ClockObserved
 from artifactstore_protocols.event_types.command_noted import COMMAND_NOTED, CommandNoted
 from artifactstore_protocols.event_types.entries_released import ENTRIES_RELEASED, EntriesReleased
 from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
@@ -40,6 +41,8 @@ from artifactstore_protocols.event_types.tag_deleted import TAG_DELETED, TagDele
 from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
 
 __all__ = [
+    "CLOCK_CONFIRMED",
+    "CLOCK_OBSERVED",
     "COMMAND_NOTED",
     "ENTRIES_RELEASED",
     "EVENT_TYPES",
@@ -63,6 +66,8 @@ __all__ = [
     "SCHEMA_REGISTERED",
     "TAG_DELETED",
     "TAG_SET",
+    "ClockConfirmed",
+    "ClockObserved",
     "CommandNoted",
     "EntriesReleased",
     "EventType",
@@ -119,6 +124,8 @@ type Payload = (
     | HoldPlaced
     | HoldReleased
     | RetentionChanged
+    | ClockObserved
+    | ClockConfirmed
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -145,6 +152,8 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         HoldPlaced: HOLD_PLACED,
         HoldReleased: HOLD_RELEASED,
         RetentionChanged: RETENTION_CHANGED,
+        ClockObserved: CLOCK_OBSERVED,
+        ClockConfirmed: CLOCK_CONFIRMED,
     }
 )
 

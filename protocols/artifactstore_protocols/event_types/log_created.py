@@ -12,10 +12,10 @@ from msgspec import Struct
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types.base import EventType, record_codec
 from artifactstore_protocols.ids import check_id
-from artifactstore_protocols.state import Needs
+from artifactstore_protocols.state import LogState, Needs
 
 if TYPE_CHECKING:
-    from artifactstore_protocols.events import Event
+    from artifactstore_protocols.events import Event, StoredEvent
 
 __all__ = ["LOG_CREATED", "LogCreated", "check_place"]
 
@@ -48,6 +48,10 @@ def _check(_payload: LogCreated, event: "Event") -> None:
         raise InvalidValue("command digest", event.command.digest, "no command asks for the beginning of a log")
 
 
+def _evolve(_payload: LogCreated, stored: "StoredEvent", state: LogState) -> None:
+    state.clock_us = stored.event.recorded_at_us
+
+
 _NAME: Final = "v1.log.created"
 LOG_CREATED: Final = EventType(
     name=_NAME,
@@ -56,7 +60,7 @@ LOG_CREATED: Final = EventType(
     needs=lambda _payload: Needs(),
     check=_check,
     judge=lambda _payload, _stored, _state: None,
-    evolve=lambda _payload, _stored, _state: None,
+    evolve=_evolve,
     rows=lambda _payload, _stored: (),
     describe=lambda payload: f"began log {payload.log_id}",
 )

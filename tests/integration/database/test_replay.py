@@ -27,6 +27,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import (
+    CLOCK,
     CONTENTS,
     FILES,
     HOLDS,
@@ -74,6 +75,7 @@ _CHANGED: dict[ViewTable, NamedCells] = {
     TOTALS: {"files": 99, "object_bytes": 1},
     VALUES: {"annotation": "5", "term": None},
     PARENTS: {"manifest_digest": "another"},
+    CLOCK: {"observed_at": 0},
     HOLDS: {"package_id": "another", "reason": "none"},
 }
 

@@ -20,13 +20,14 @@ async def main(directory: Path, run: str) -> None:
     """Work until the end."""
     asked = ActorRef.ask
 
-    async def told(self: ActorRef[Any], message: Any, **options: Any) -> Any:
+    async def told(self: ActorRef[Any], message: Any, **options: Any) -> Any:  # noqa: ANN401 - as `ActorRef.ask`
         answer = await asked(self, message, **options)
         if self.name in {"storage", "event-writer"}:
-            print("step", flush=True)
+            sys.stdout.write("step\n")
+            sys.stdout.flush()
         return answer
 
-    ActorRef.ask = told  # type: ignore[assignment, method-assign]
+    ActorRef.ask = told  # type: ignore[method-assign]
     async with open_registry(settings_in(directory / "store")) as registry:
         turn = 0
         while True:
@@ -35,7 +36,8 @@ async def main(directory: Path, run: str) -> None:
             tree = plant(directory / f"tree-{run}-{turn}", files)
             package = (await registry.ingest_tree(tree, name=run, files_cache=False)).package_id
             if turn % 3 == 0:
-                print("kept", package, flush=True)
+                sys.stdout.write(f"kept {package}\n")
+                sys.stdout.flush()
             else:
                 await registry.delete_package(package, reason="a test", before_expiry=True)
             await registry.collect_garbage(grace_s=0.0, orphan_age_s=0.0)

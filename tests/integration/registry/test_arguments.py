@@ -103,7 +103,6 @@ KINDS = {
     "max_age_s": "float",
     "grace_s": "float",
     "orphan_age_s": "float",
-    "dry_run": "bool",
     "progress": "callable",
     "form": "form",
     "where": "filter",
@@ -118,6 +117,14 @@ KINDS = {
     "update": "bool",
     "keep_going": "bool",
     "to": "settings",
+    "hold": "str",
+    "reason": "str",
+    "before_expiry": "bool",
+    "duration": "str",
+    "expiring_within": "str",
+    "dry_run": "bool",
+    "yes_expire": "int",
+    "abandoned_after": "str",
 }
 
 
@@ -125,6 +132,9 @@ def right_values(tree: Path) -> dict[str, object]:
     """A value that would do for each parameter without a default."""
     return {
         "package": "p",
+        "hold": "h",
+        "reason": "r",
+        "duration": "1d",
         "before": "p",
         "after": "p",
         "tag": "t",

@@ -76,6 +76,9 @@ def test_blocks_and_iterations_are_told_apart() -> None:
         "find",
         "list_packages",
         "list_metadata_schemas",
+        "expire_packages",
+        "list_holds",
+        "list_retention",
         "list_tags",
         "tag_history",
         "exported_events",
@@ -106,4 +109,4 @@ def test_a_store_is_opened_alike_everywhere(opening: Callable[..., object]) -> N
 def test_whatever_takes_a_package_calls_it_so() -> None:
     parameters = {name: list(inspect.signature(method).parameters) for name, method in methods(Registry).items()}
     assert [name for name, names in parameters.items() if "package_id" in names] == []
-    assert len([name for name, names in parameters.items() if "package" in names]) == 17
+    assert len([name for name, names in parameters.items() if "package" in names]) == 23
