@@ -17,7 +17,7 @@ from artifactstore_protocols.packages import (
     PathTaken,
     TooManyFiles,
 )
-from artifactstore_protocols.state import EntryCounts, LogState
+from artifactstore_protocols.state import LogState
 from command_strategies import (
     Ingested,
     address_of,
@@ -169,7 +169,7 @@ def test_resume_refuses_another_entry_at_the_path(other: Ingested) -> None:
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 def test_replace_lets_another_entry_take_the_place(other: Ingested) -> None:
-    state = replace(opened(("a", b"x"), ("b", b"yy")), counts=(EntryCounts(), EntryCounts()))
+    state = opened(("a", b"x"), ("b", b"yy"))
     payloads = decided(state, other, on_existing=OnExisting.REPLACE)
     [(at, payload)] = [(at, each) for at, each in enumerate(payloads) if isinstance(each, FilesIngested)]
     lost = (ObjectsCondemned((place_of(b"x"),), "replaced"),)
