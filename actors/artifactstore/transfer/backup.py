@@ -1,8 +1,8 @@
 """Backups of the log and its objects to a directory, while the store is in use. Only new data is copied.
 
 A backup reads the head of the log first. Objects never change, and an event is written after its objects. So every
-object that the log names up to that head can be copied, whatever is written meanwhile. A log file is put in place
-after its objects. The bytes of an object are checked against its address when they are read, and hashed with both
+object that the log names up to that head can be copied, whatever is written meanwhile. If one is collected meanwhile,
+the backup takes in the event that retired it. A log file is put in place after its objects. The bytes of an object are checked against its address when they are read, and hashed with both
 algorithms when they are written. The report lists flawed objects, and the backup continues without them.
 """
 
@@ -29,6 +29,7 @@ from artifactstore.transfer.objects import (
     flaws_by_size,
     named_by,
     objects_in_projection,
+    retired_by,
 )
 from artifactstore_protocols.dataplane import IngestResult, RangeRefused, SourceOverrun, SourceTruncated
 from artifactstore_protocols.event_store import EventStore
@@ -37,7 +38,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers, LogFileHeader, LogFileSummary, check_name, log_file_name
 from artifactstore_protocols.messages import ReadObjects, ServeObject, StorageRole, Stream
 from artifactstore_protocols.records import BackupReport, TransferProgress
-from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing
+from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing, Place
 
 __all__ = ["back_up"]
 
@@ -123,26 +124,30 @@ class _Backup:
         self._progress = progress
         self._flaws = FlawNotes()
         self._flawed: set[str] = set()
+        self._absent: dict[Place, NamedObject] = {}  # missing objects, unless a later event retires them
         self._new_objects = self._new_bytes = 0
+        self._head = 0  # the last event of this backup
         self._done = TransferProgress(0, 0, 0, None)
 
     async def run(self) -> BackupReport:
         """Copy the objects, write the log files, and return the report."""
         after = 0 if self._kept is None else self._kept.header.last
-        head = (await self._store.probe()).head
+        await self._move_head()
         objects, size_bytes = await self._store.location_totals(package_id=None)
-        self._done = TransferProgress(0, head - after, 0, size_bytes)
+        self._done = TransferProgress(0, self._head - after, 0, size_bytes)
         # First copy all objects of the projection. The objects that the events of each log file name are then already
         # copied, unless the projection is wrong or an ingest has run meanwhile.
         async with aclosing(objects_in_projection(self._store)) as pages:
             async for named in pages:
                 await self._copy(named, compare=True)
                 self._tell(size_bytes=sum(each.size_bytes for each in named))
-        digest = await self._write_log(after, head)
+        digest = await self._write_log(after)
+        for each in self._absent.values():
+            await self._flaws.add("missing", each, self._store)
         return BackupReport(
             directory=self._directory.name,
-            events=head,
-            new_events=head - after,
+            events=self._head,
+            new_events=self._head - after,
             objects=objects,
             new_objects=self._new_objects,
             new_bytes=self._new_bytes,
@@ -151,11 +156,15 @@ class _Backup:
             limits=self._directory.limits.noted(),
         )
 
-    async def _write_log(self, after: int, head: int) -> ContentAddress:
+    async def _move_head(self) -> None:
+        """Let the backup end with the newest event of the log."""
+        self._head = (await self._store.probe()).head
+
+    async def _write_log(self, after: int) -> ContentAddress:
         """Write the missing log files and return the last one's digest. An empty log has one file without events."""
         kept = self._kept
-        while kept is None or after < head:
-            last = min(head, after + _FILE_EVENTS_MAX)
+        while kept is None or after < self._head:
+            last = min(self._head, after + _FILE_EVENTS_MAX)
             header = LogFileHeader(after, last, None if kept is None or after == 0 else kept.digest)
             text = LogFileText(self._store, header, before=self._copy_for)
             async with aclosing(text.chunks()) as chunks:
@@ -169,6 +178,8 @@ class _Backup:
         known = await self._store.known_objects(by_address)  # an object may have a newer key by now
         named = [replace(each, place=known.get(address, each).place) for address, each in by_address.items()]
         await self._copy(named, compare=False)
+        for place in retired_by(events):
+            self._absent.pop(place, None)
         self._tell(events=len(events))
 
     async def _copy(self, named: Sequence[NamedObject], *, compare: bool) -> None:
@@ -278,7 +289,16 @@ class _Backup:
             await self._note("damaged", named)
 
     async def _note(self, flaw: Flaw, named: NamedObject) -> None:
-        """Note a flaw of an object, and skip the object from now on."""
+        """Note a flaw of an object, and skip the object from now on. An object that was collected has no flaw."""
+        if flaw == "missing":
+            now = (await self._store.known_objects({named.address})).get(named.address)
+            if now is None:
+                self._absent[named.place] = named
+                await self._move_head()  # past the event that retired it
+                return
+            if now.place != named.place:  # it was stored again
+                await self._copy([replace(named, place=now.place)], compare=False)
+                return
         self._flawed.add(str(named.address))
         await self._flaws.add(flaw, named, self._store)
 
