@@ -39,6 +39,8 @@ from artifactstore_protocols.event_types import (
     ObjectsStored,
     PackageAnnotated,
     PackageCreated,
+    PackageDeleted,
+    PackageExpired,
     PackageFinalized,
     Payload,
     TagDeleted,
@@ -63,7 +65,9 @@ __all__ = [
     "Annotate",
     "Condemn",
     "Create",
+    "Delete",
     "DeleteATag",
+    "Expire",
     "FileStep",
     "Finalize",
     "Find",
@@ -353,6 +357,25 @@ class Annotate:
 
 
 @dataclass(frozen=True, slots=True)
+class Delete:
+    """Somebody deletes a package."""
+
+    package: int
+    before_expiry: bool
+    as_of_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """A rule lets a package go, which it saw as it is, or one change earlier."""
+
+    package: int
+    rule: str
+    as_of_us: int
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteATag:
     """Somebody deletes a tag."""
 
@@ -360,7 +383,20 @@ class DeleteATag:
 
 
 type Step = (
-    Create | Ingest | Finalize | Register | Find | Condemn | Retire | Remove | Replace | SetATag | DeleteATag | Annotate
+    Create
+    | Ingest
+    | Finalize
+    | Register
+    | Find
+    | Condemn
+    | Retire
+    | Remove
+    | Replace
+    | SetATag
+    | DeleteATag
+    | Annotate
+    | Delete
+    | Expire
 )
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
@@ -390,6 +426,8 @@ def _ingests(on_existing: OnExisting) -> st.SearchStrategy[Ingest]:
 
 _OBJECTS = st.lists(st.tuples(_CONTENTS, st.integers(1, 3)), min_size=1, max_size=3, unique=True).map(tuple)
 
+_TIMES = st.sampled_from([0, 40 * 86_400_000_000, INTEGER_MAX])
+
 _STEPS = st.one_of(
     st.builds(Condemn, st.lists(_CONTENTS, min_size=1, max_size=3, unique=True).map(tuple)),
     st.builds(Retire, _OBJECTS, st.sampled_from(["condemned", "condemned", "orphan"])),
@@ -408,6 +446,14 @@ _STEPS = st.one_of(
     st.builds(Register, st.sampled_from(["build", "model"])),
     st.builds(SetATag, _TAGS, _PACKAGES, st.sampled_from([True, False, None])),
     st.builds(DeleteATag, _TAGS),
+    st.builds(Delete, st.sampled_from([1, 2, 2]), st.booleans(), _TIMES),
+    st.builds(
+        Expire,
+        st.sampled_from([1, 2, 2]),
+        st.sampled_from(["retention", "policy:nightly", "abandoned"]),
+        _TIMES,
+        st.booleans(),
+    ),
     st.builds(
         Annotate,
         _PACKAGES,
@@ -496,6 +542,8 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(MetadataSchemaRegistered, text, number, text),
         st.builds(TagSet, text, text, st.booleans()),
         st.builds(TagDeleted, text),
+        st.builds(PackageDeleted, text, text),
+        st.builds(PackageExpired, text, text, number, number),
         st.builds(PackageAnnotated, uuids, number, metadata, st.just(())),
         st.builds(PackageAnnotated, uuids, number, st.just({}), st.just(("b", "é"))),
         st.builds(ObjectsFlagged, findings("damaged", "missing")),

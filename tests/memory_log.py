@@ -23,6 +23,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import type_of
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.judging import decide, project
+from artifactstore_protocols.life_cycle import DeletePackage, ExpirePackage
 from artifactstore_protocols.manifest import (
     Manifest,
     ManifestPackage,
@@ -42,7 +43,9 @@ from command_strategies import (
     Annotate,
     Condemn,
     Create,
+    Delete,
     DeleteATag,
+    Expire,
     Finalize,
     Find,
     Ingest,
@@ -100,7 +103,7 @@ class MemoryLog:
         self.state.counts = self.views.counts()
         return None
 
-    def command(self, step: Step) -> Command:
+    def command(self, step: Step) -> Command:  # noqa: PLR0911 - one case for each step
         """The command that the step is now."""
         match step:
             case Create():
@@ -119,6 +122,12 @@ class MemoryLog:
                 return SetTag(step.tag, package_id_of(step.package), step.protected)
             case DeleteATag():
                 return DeleteTag(step.tag)
+            case Delete():
+                return DeletePackage(package_id_of(step.package), "no need", step.before_expiry, step.as_of_us)
+            case Expire():
+                package = self.state.packages.get(package_id_of(step.package))
+                version = max(0 if package is None else package.version - step.late, 0)
+                return ExpirePackage(package_id_of(step.package), step.rule, step.as_of_us, version)
             case Annotate():
                 return AnnotatePackage(package_id_of(step.package), step.annotations, step.removed)
             case Find():

@@ -6,7 +6,7 @@ Nothing of it is shared with the code under test.
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from typing import Literal, cast
 
 from artifactstore_protocols import manifest
 from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
@@ -16,6 +16,7 @@ from artifactstore_protocols.paths import ancestors
 from artifactstore_protocols.state import (
     ContentState,
     EntryCounts,
+    Gone,
     LogState,
     Needs,
     ObjectState,
@@ -33,12 +34,14 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    RETENTION,
     SCHEMAS,
     TAGS,
     TOTALS,
     VALUES,
     VIEWS,
     Delete,
+    DeleteRange,
     NamedCells,
     Put,
     PutIfAbsent,
@@ -72,6 +75,9 @@ class MemoryViews:
                 case Delete(_view, keys):
                     for key in keys:
                         table.pop(key, None)
+                case DeleteRange(_view, prefix, first, last):
+                    for key in [key for key in table if key[:-1] == prefix and first <= key[-1] <= last]:  # type: ignore[operator]
+                        del table[key]
                 case Update(view, key, values):
                     assert values.keys() <= set(view.columns) - set(view.key)
                     if key in table:
@@ -91,7 +97,7 @@ class MemoryViews:
             digest.end(view, len(rows))
         return digest.result()
 
-    def state(self, needs: Needs | None = None) -> LogState:
+    def state(self, needs: Needs | None = None) -> LogState:  # noqa: C901 - one loop for each table
         """All that is true, as the writer would load it; with `needs`, of packages only those."""
         state = LogState()
         for row in self.rows(PACKAGES):
@@ -104,7 +110,7 @@ class MemoryViews:
                 retention_class=text_of(row, "retention_class"),
                 metadata=bytes_of(row, "metadata"),
                 created_at_us=number_of(row, "created_at"),
-                finalized=row["status"] == "finalized",
+                finalized=row["manifest_digest"] is not None,
                 version=number_of(row, "version"),
                 files=number_of(row, "file_count"),
                 links=number_of(row, "link_count"),
@@ -112,12 +118,14 @@ class MemoryViews:
                 total_bytes=number_of(row, "total_bytes"),
                 manifest_digest=cast("str | None", row["manifest_digest"]),
                 schema=cast("str | None", row["metadata_schema"]),
+                gone=gone_of(row),
             )
         numbered = {package.number: package for package in state.packages.values()}
         for row in self.rows(FILES):
             package, key = numbered.get(number_of(row, "package_number")), text_of(row, "path_key")
-            if package is not None and not package.finalized:  # a finalized one takes no more
+            if package is not None:
                 package.entries[key] = self._entry(row)
+            if package is not None and not package.finalized and package.gone is None:  # others take no more
                 for above in ancestors(key):
                     package.below.setdefault(above, path_of(row))
         for row in self.rows(CONTENTS):
@@ -134,7 +142,8 @@ class MemoryViews:
             state.schemas[f"{text_of(row, 'name')}@{number_of(row, 'version')}"] = bytes_of(row, "schema").decode()
         self._describe(numbered)
         for row in self.rows(TAGS):
-            state.tags[text_of(row, "tag")] = TagState(text_of(row, "package_id"), bool(row["protected"]))
+            state.set_tag(text_of(row, "tag"), TagState(text_of(row, "package_id"), bool(row["protected"])))
+        self._retain(state)
         for row in self.rows(FILES):
             if row["kind"] == KIND_FILE:
                 digest = bytes_of(row, "digest_primary")
@@ -155,10 +164,12 @@ class MemoryViews:
 
     def count_totals(self) -> None:
         """Write the row of totals anew, by counting all rows; there is none before a package or an object."""
-        packages, kinds = self.rows(PACKAGES), Counter(row["kind"] for row in self.rows(FILES))
+        packages = [row for row in self.rows(PACKAGES) if row["gone_at"] is None]
+        numbers = {row["created_sequence"] for row in packages}
+        kinds = Counter(row["kind"] for row in self.rows(FILES) if row["package_number"] in numbers)
         contents = {row["digest_primary"]: number_of(row, "size_bytes") for row in self.rows(CONTENTS)}
         held = [row for row in self.rows(LOCATIONS) if row["state"] in {"live", "condemned"}]
-        if not packages and not self.rows(LOCATIONS):
+        if not self.rows(PACKAGES) and not self.rows(LOCATIONS):
             return
         row: Row = (
             1,
@@ -172,6 +183,12 @@ class MemoryViews:
             sum(contents.get(row["digest_primary"], 0) for row in held),
         )
         self.apply([Put(TOTALS, [row])])
+
+    def _retain(self, state: LogState) -> None:
+        """Give packages the end of their retention."""
+        for row in self.rows(RETENTION):
+            if (package := state.packages.get(text_of(row, "package_id"))) is not None:
+                package.expires_at_us = cast("int | None", row["expires_at"])
 
     def _describe(self, packages: Mapping[int, PackageState]) -> None:
         """Give packages their annotations and parents."""
@@ -221,6 +238,14 @@ class MemoryViews:
     def manifest_receipt(self, row: NamedCells) -> ManifestReceipt:
         """A row of locations as a manifest lists it."""
         return ManifestReceipt(bytes_of(row, "digest_primary"), text_of(row, "backend_id"), text_of(row, "object_key"))
+
+
+def gone_of(row: NamedCells) -> Gone | None:
+    """How a package ended, by its row."""
+    if row["gone_at"] is None:
+        return None
+    status = cast("Literal['deleted', 'expired']", row["status"])
+    return Gone(status, number_of(row, "gone_at"), text_of(row, "gone_by"), text_of(row, "gone_reason"))
 
 
 def path_of(row: NamedCells) -> str:

@@ -45,7 +45,7 @@ def matching(
     """Of all packages those that match, in the order that the query asks for. `tags` are package ids by tag."""
     created = sorted(packages, key=lambda record: -record.created_sequence)
     finalized = sorted(
-        (record for record in created if record.finalized_sequence is not None),
+        (record for record in created if record.finalized_sequence is not None and not record.is_gone),
         key=lambda record: -(record.finalized_sequence or 0),
     )
     match wanted:
@@ -64,10 +64,13 @@ def matching(
             return [record for record in created if record.name == name and record.status == "open"]
         case ByTag(tag):
             return [record for record in created if record.package_id == tags.get(tag)]
-        case ByDigest(of, digest):
+        case ByDigest(of, digest, gone):
+            gone_ones = sorted(
+                (each for each in created if each.is_gone), key=lambda each: -(each.finalized_sequence or 0)
+            )
             by_digest = [
                 record
-                for record in finalized
+                for record in (gone_ones if gone else finalized)
                 if digest == (record.manifest_digest if of == "manifest" else record.tree_digest)
             ]
             return by_digest[:1]

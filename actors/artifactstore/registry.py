@@ -23,7 +23,7 @@ from artifactstore.arguments import Sources, checked, source_tree
 from artifactstore.callbacks import thread_safe_callback, with_progress, with_stream
 from artifactstore.config import Settings
 from artifactstore.database.errors import DatabaseDamaged
-from artifactstore.environment import in_thread
+from artifactstore.environment import environment, in_thread
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
@@ -39,6 +39,7 @@ from artifactstore.supervision import NO_TIME_LIMIT, Tree
 from artifactstore.tree import Actors
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.canonical import CanonicalValue
+from artifactstore_protocols.collection import GRACE_S, ORPHAN_AGE_S, CollectionProgress, CollectionReport
 from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
@@ -58,6 +59,7 @@ from artifactstore_protocols.event_types.tag_set import tag_subject
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.export_choice import ChosenEntries, ExportChoice, choose_entries
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.life_cycle import DeletePackage
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.messages import (
     AddDirectory,
@@ -85,7 +87,7 @@ from artifactstore_protocols.package_listing import (
     SortKey,
 )
 from artifactstore_protocols.package_tree import PackageTree
-from artifactstore_protocols.packages import NotFinalized, TagNotFound
+from artifactstore_protocols.packages import NotFinalized, PackageIdNeeded, TagNotFound
 from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.records import (
     BackupReport,
@@ -146,11 +148,14 @@ class Registry:
       `trio.from_thread.run`.
     """
 
-    def __init__(self, actors: Actors, store: EventStore, tree: Tree, closed: trio.Event) -> None:
+    def __init__(
+        self, actors: Actors, store: EventStore, tree: Tree, closed: trio.Event, root: Path | None = None
+    ) -> None:
         self._actors_while_open = actors
         self._store_while_open = store
         self._tree = tree
         self._closed = closed
+        self._root = root
         self._run = trio.lowlevel.current_trio_token()
 
     @property
@@ -464,6 +469,31 @@ class Registry:
         return await self._store.package(package_id)
 
     @checked
+    async def delete_package(
+        self, package: str, *, reason: str, before_expiry: bool = False, principal: str = DEFAULT_PRINCIPAL
+    ) -> PackageRecord:
+        """Delete an open or finalized package, and return its record. A package that is gone already does not change.
+
+        The record stays, with name, counts, digests, metadata, tags and annotations, and so does the manifest. The
+        files cannot be read any more.
+
+        Args:
+            package: the id of the package. A name is refused: it can mean another package tomorrow.
+            reason: why, in 1 to 200 printable characters.
+            before_expiry: whether to delete a finalized package whose retention has not ended.
+            principal: the principal.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PackageIdNeeded: the text is not the id of a package.
+            PackageKept: a protected tag names it, or its retention has not ended.
+        """
+        package_id = await self._exact_id(package)
+        command = DeletePackage(package_id, reason, before_expiry, environment.get().now_us())
+        await self._commit(command, principal, None)
+        return await self._store.package(package_id)
+
+    @checked
     async def set_tag(
         self, tag: str, package: str, *, protect: bool | None = None, principal: str = DEFAULT_PRINCIPAL
     ) -> Tag:
@@ -541,6 +571,17 @@ class Registry:
     async def _resolved(self, where: PackageFilter) -> PackageFilter:
         """Return a filter with the id of the package that it names."""
         return where if where.made_from is None else replace(where, made_from=await self._package_id(where.made_from))
+
+    async def _exact_id(self, package: str) -> str:
+        """Return the id of a package that is named by its id.
+
+        Raises:
+            PackageIdNeeded: it is named in another way.
+        """
+        package_id = await self._package_id(package, prefer_open=True)
+        if package != package_id:
+            raise PackageIdNeeded(package, package_id)
+        return package_id
 
     async def _package_id(self, package: str, *, prefer_open: bool = False) -> str:
         return (await self._store.find_package(package, prefer_open=prefer_open)).package_id
@@ -854,13 +895,18 @@ class Registry:
     async def get_manifest_bytes(self, package: str, form: Literal["cbor", "json"] = "cbor") -> bytes:
         """Return the manifest of a finalized package, as canonical CBOR or as RFC 8785 JSON.
 
+        The log keeps the manifest of a package that is gone.
+
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             NotFinalized: the package is open.
+            PackageGone: it was open when it was deleted or expired.
             PayloadDiffers: the bytes in the log do not match the manifest digest.
         """
         package_id = await self._package_id(package)
-        if (await self._store.package(package_id)).status == "open":
+        record = await self._store.package(package_id)
+        if record.manifest_digest is None:
+            record.check_not_gone()
             raise NotFinalized(package_id)
         payload = await self._store.manifest_bytes(package_id)
         if payload is None:
@@ -1048,6 +1094,51 @@ class Registry:
         if package_id is None:
             await note_verification(self._store, report, sequence=as_of)
         return report
+
+    @checked
+    async def collect_garbage(
+        self,
+        *,
+        grace_s: float = GRACE_S,
+        orphan_age_s: float = ORPHAN_AGE_S,
+        dry_run: bool = False,
+        principal: str = DEFAULT_PRINCIPAL,
+        progress: Callable[[CollectionProgress], None] | None = None,
+    ) -> CollectionReport:
+        """Delete the objects that no package refers to, and give their room back.
+
+        Ingests, readers, backups and other collections may run meanwhile. An interrupted collection is continued by
+        the next one.
+
+        Args:
+            grace_s: how long an object is kept after its last package went, in seconds.
+            orphan_age_s: the age from which bytes that no event names are deleted, in seconds.
+            dry_run: only count.
+            principal: the principal.
+            progress: called after each page of objects.
+
+        Raises:
+            CollectionRefused: another store collects in the object root, or this database was put back to an earlier
+                point.
+            ProjectionDamaged: the tables contradict each other. Nothing more was deleted.
+            StorageError: the object root cannot be used.
+        """
+
+        async def commit(command: Command) -> Committed:
+            return await self._commit(command, principal, None)
+
+        from artifactstore.collecting import Collection  # noqa: PLC0415 - see above
+
+        collection = Collection(
+            self._store,
+            self._actors.storage,
+            self._root,
+            commit,
+            grace_s=grace_s,
+            orphan_age_s=orphan_age_s,
+            progress=progress,
+        )
+        return await (collection.preview() if dry_run else collection.run())
 
     @checked
     async def replay(

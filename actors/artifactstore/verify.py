@@ -31,6 +31,7 @@ from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.messages import StatObjects, StorageRole, VerifyObjects
 from artifactstore_protocols.object_keys import first_key, parse_key
 from artifactstore_protocols.package_listing import PackageListing
+from artifactstore_protocols.packages import PackageGone
 from artifactstore_protocols.paths import check_path, path_key, tree_order
 from artifactstore_protocols.records import FlawedObject, PackageRecord, VerifyProgress, VerifyReport
 from artifactstore_protocols.storage import KnownObject
@@ -210,7 +211,12 @@ class Verification:
         checked, differing, after = 0, list[str](), 0
         while batch := await self._packages(after):
             for package in batch:
-                contents = await self._store.contents(package.package_id)
+                try:
+                    contents = await self._store.contents(package.package_id)
+                except PackageGone:
+                    if self._package_id is not None:
+                        raise
+                    continue  # it went while this ran
                 agrees = contents.package.status == "finalized" and await self._manifest_agrees(contents)
                 if len(self._row_flaws) < _ROW_FLAWS_NAMED:
                     self._row_flaws += await in_thread(partial(_flaws_of, contents, entries_checked=agrees))

@@ -107,9 +107,20 @@ def upgrade() -> None:
         integer("created_sequence"),
         integer("finalized_sequence", nullable=True),
         text("metadata_schema", nullable=True),
+        integer("gone_at", nullable=True),
+        text("gone_by", nullable=True),
+        text("gone_reason", nullable=True),
+        integer("gone_sequence", nullable=True),
         sa.PrimaryKeyConstraint("package_id", name="pk_artifact_packages"),
     )
-    op.create_index("ix_artifact_packages_name_finalized_sequence", "artifact_packages", ["name", "finalized_sequence"])
+    not_gone = sa.text("gone_at IS NULL")
+    op.create_index(
+        "ix_artifact_packages_name_finalized_sequence",
+        "artifact_packages",
+        ["name", "finalized_sequence"],
+        sqlite_where=not_gone,
+        postgresql_where=not_gone,
+    )
     op.create_index("ix_artifact_packages_manifest_digest", "artifact_packages", ["manifest_digest"])
     op.create_index(
         "ix_artifact_packages_tree_digest_finalized_sequence",
@@ -117,6 +128,14 @@ def upgrade() -> None:
         ["tree_digest", "finalized_sequence"],
     )
     op.create_index("ix_artifact_packages_id_end", "artifact_packages", [sa.text("substr(package_id, 31)")])
+    unreleased = sa.text("gone_at IS NOT NULL AND (file_count > 0 OR link_count > 0 OR directory_count > 0)")
+    op.create_index(
+        "ix_artifact_packages_unreleased",
+        "artifact_packages",
+        ["created_sequence"],
+        sqlite_where=unreleased,
+        postgresql_where=unreleased,
+    )
     op.create_index("ix_artifact_packages_created_sequence", "artifact_packages", ["created_sequence"])
     for column in ("name", "created_by", "retention_class", "status", "total_bytes"):
         op.create_index(
@@ -188,6 +207,14 @@ def upgrade() -> None:
         ["integrity"],
         sqlite_where=flagged,
         postgresql_where=flagged,
+    )
+    collectable = sa.text("state = 'condemned' OR state = 'retired'")
+    op.create_index(
+        "ix_storage_locations_collectable",
+        "storage_locations",
+        ["state", "digest_primary", "backend_id", "object_key"],
+        sqlite_where=collectable,
+        postgresql_where=collectable,
     )
 
     op.create_table(

@@ -29,6 +29,7 @@ from artifactstore_protocols.entries import (
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id, is_id
+from artifactstore_protocols.life_cycle import DeletePackage, ExpirePackage, LifeCycleCommand
 from artifactstore_protocols.manifest import (
     MANIFEST_BYTES_MAX,
     ManifestSummary,
@@ -38,7 +39,9 @@ from artifactstore_protocols.manifest import (
 )
 from artifactstore_protocols.metadata import Metadata, check_keys, check_metadata
 from artifactstore_protocols.metadata_schema import SCHEMA_BYTES_MAX, check_schema, parse_reference
+from artifactstore_protocols.names import check_name
 from artifactstore_protocols.object_keys import parse_key
+from artifactstore_protocols.releasing import ReleaseEntries
 from artifactstore_protocols.typed import check_fields
 
 __all__ = [
@@ -70,7 +73,6 @@ __all__ = [
     "file_entry_bytes",
 ]
 
-_NAME_CHARACTERS_MAX = 200
 _INTEGRITIES = ("intact", "damaged", "missing")
 _CAUSES = ("condemned", "orphan")
 _REFERENCE_CHARACTERS = re.compile("[@:{}]")  # see `package_references`
@@ -98,22 +100,14 @@ def check_caller(principal: str, idempotency_key: str | None = None) -> None:
     Raises:
         InvalidValue: the principal or the key is not 1 to 200 printable characters, or has a space at an end.
     """
-    _check_name("principal", principal)
+    check_name("principal", principal)
     if idempotency_key is not None:
-        _check_name("idempotency key", idempotency_key)
-
-
-def _check_name(what: str, text: str) -> None:
-    """Refuse a text that is not 1 to 200 printable characters without spaces at its ends."""
-    if not text or len(text) > _NAME_CHARACTERS_MAX:
-        raise InvalidValue(what, text[:60], f"use 1 to {_NAME_CHARACTERS_MAX} characters")
-    if text != text.strip() or not text.isprintable():
-        raise InvalidValue(what, text[:60], "use printable characters, with no space at either end")
+        check_name("idempotency key", idempotency_key)
 
 
 def _check_reference(what: str, text: str) -> None:
     """Refuse a name that is invalid, is an id, or has a character that selects a package beside a name."""
-    _check_name(what, text)
+    check_name(what, text)
     if is_id(text):
         raise InvalidValue(what, text, "it is an id; take another name")
     if _REFERENCE_CHARACTERS.search(text) is not None:
@@ -145,7 +139,7 @@ class CreatePackage(Struct, frozen=True):
         _check_reference("package name", self.name)
         check_metadata(self.metadata)
         if self.schema is not None:
-            _check_name("metadata schema name", parse_reference(self.schema)[0])
+            check_name("metadata schema name", parse_reference(self.schema)[0])
         if len(self.parents) > PARENTS_MAX or len(set(self.parents)) != len(self.parents):
             raise InvalidValue("parents", str(len(self.parents)), f"name at most {PARENTS_MAX} packages, each once")
         for parent in self.parents:
@@ -252,7 +246,7 @@ class RegisterMetadataSchema(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        _check_name("metadata schema name", self.name)
+        check_name("metadata schema name", self.name)
         if "@" in self.name:
             raise InvalidValue("metadata schema name", self.name[:60], "leave out @, which selects a version")
         try:
@@ -447,6 +441,9 @@ type Command = (
     | SetTag
     | DeleteTag
     | AnnotatePackage
+    | DeletePackage
+    | ExpirePackage
+    | ReleaseEntries
 )
 
 
@@ -471,11 +468,12 @@ class CommandRequest(Struct, frozen=True):
         check_caller(self.principal, self.idempotency_key)
 
 
-def command_digest(command: Command, principal: str) -> str:
+def command_digest(command: Command, principal: str) -> str:  # noqa: C901, PLR0912 - one case for each command
     """Return the BLAKE3 content address of a command's request and its principal.
 
     The digest leaves out values that can change when a caller repeats the request: the id of a new package, whether
-    bytes were stored or deduplicated, the manifest of a finalization, and the `as_of` of findings.
+    bytes were stored or deduplicated, the manifest of a finalization, the `as_of` of findings, and the time by which a
+    package is deleted or expires.
     """
     asked: RecordValue
     match command:
@@ -498,6 +496,8 @@ def command_digest(command: Command, principal: str) -> str:
         case AnnotatePackage():
             annotations = cast("dict[str, RecordValue]", dict(command.annotations))
             asked = ["annotate", command.package_id, annotations, list[RecordValue](command.removed)]
+        case LifeCycleCommand():
+            asked = command.asked()
         case RecordFindings():
             findings: list[RecordValue] = [[digest, *place, integrity] for digest, place, integrity in command.findings]
             asked = ["findings", findings]

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from artifactstore_protocols.collection import CollectableObject, ObjectTotals, UnreleasedPackage
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
@@ -25,6 +26,7 @@ from artifactstore_protocols.records import (
     ReplayReport,
     Tag,
 )
+from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
@@ -217,21 +219,24 @@ class EventStore(Protocol):
         ...
 
     async def contents(self, package_id: str) -> PackageContents:
-        """Return the input for the package's manifest, or raise `PackageNotFound`."""
+        """Return the input for the package's manifest, or raise `PackageNotFound` or `PackageGone`."""
         ...
 
     async def file(self, package_id: str, path_key: str) -> FileRecord | None:
-        """Return the entry at a path (as its NFC key), or None; raise `PackageNotFound` if the package is missing."""
+        """Return the entry at a path (as its NFC key), or None. Raise `PackageNotFound` or `PackageGone`."""
         ...
 
     async def files(self, package_id: str) -> tuple[PackageRecord, Sequence[FileRecord]]:
-        """Return a package and its entries in the `paths.tree_order` of their keys, or raise `PackageNotFound`."""
+        """Return a package and its entries in the `paths.tree_order` of their keys.
+
+        Raise `PackageNotFound` or `PackageGone`.
+        """
         ...
 
     async def differences(self, before: str, after: str) -> Sequence[tuple[FileRecord | None, FileRecord | None]]:
         """Return the entries at each path at which two packages differ, by their ids; None where there is none.
 
-        Media types do not count. Raises `PackageNotFound` if a package is missing.
+        Media types do not count. Raises `PackageNotFound` or `PackageGone` if a package is missing or gone.
         """
         ...
 
@@ -277,6 +282,28 @@ class EventStore(Protocol):
 
     async def flagged_counts(self) -> Mapping[str, int]:
         """Return the number of flagged objects for each problem that some object has: `damaged` or `missing`."""
+        ...
+
+    async def collectable_objects(
+        self, state: ObjectState, *, after: Place | None, limit: int
+    ) -> Sequence[CollectableObject]:
+        """Return up to `limit` objects that are `condemned` or `retired`, after a place, in a fixed order."""
+        ...
+
+    async def collectable_totals(self, state: ObjectState, *, until_us: int | None = None) -> ObjectTotals:
+        """Return the totals of the objects that are `condemned` or `retired`, since `until_us` at least if given."""
+        ...
+
+    async def unreleased_packages(self, *, after: int, limit: int) -> Sequence[UnreleasedPackage]:
+        """Return up to `limit` gone packages that still hold entries, after a package's number, in order of numbers."""
+        ...
+
+    async def entry_keys(self, number: int, *, after: str, limit: int) -> Sequence[str]:
+        """Return up to `limit` path keys of the package with this number, after a key, in order."""
+        ...
+
+    async def object_states(self, places: Collection[Place]) -> Mapping[Place, ObjectState]:
+        """Return the states of those of the places that have a row. Each place has the key of a content."""
         ...
 
     async def stats(self) -> StoreStats:

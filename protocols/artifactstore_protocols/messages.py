@@ -35,6 +35,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id
+from artifactstore_protocols.life_cycle import LifeCycleCommand
 from artifactstore_protocols.metadata import Metadata, metadata_bytes
 from artifactstore_protocols.records import (
     DirectoryIngest,
@@ -49,7 +50,7 @@ from artifactstore_protocols.records import (
     ReplayReport,
 )
 from artifactstore_protocols.sources import SourceTree
-from artifactstore_protocols.storage import BackendHealth, KnownObject, Place, StorageError
+from artifactstore_protocols.storage import BackendHealth, KnownObject, ListedObject, Place, StorageError
 from artifactstore_protocols.supervision import Message, Request
 from artifactstore_protocols.typed import check_fields
 from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
@@ -58,9 +59,10 @@ __all__ = [
     "AddDirectory",
     "AddFile",
     "Commit",
+    "CompactStorage",
     "DatabaseReading",
     "DatabaseRole",
-    "DeleteObject",
+    "DeleteObjects",
     "FinalizePackage",
     "GetHealth",
     "HeadMoved",
@@ -68,6 +70,8 @@ __all__ = [
     "ImportEvents",
     "IngestRole",
     "IngestTree",
+    "ListBackends",
+    "ListObjects",
     "OpenPackage",
     "OpenTail",
     "PreviewIngest",
@@ -221,10 +225,28 @@ class VerifyObjects(_Checked, Request[tuple[VerifyResult, ...], StorageRole], St
     known: tuple[KnownObject, ...]
 
 
-class DeleteObject(_Checked, Request[bool, StorageRole], Struct, frozen=True):
-    """Remove an object. The reply is False if the object was missing."""
+class DeleteObjects(_Checked, Request[tuple[bool | StorageError, ...], StorageRole], Struct, frozen=True):
+    """Remove objects whose keys are retired. Results are in order: whether the object existed, or an error."""
 
-    known: KnownObject
+    places: tuple[Place, ...]
+
+
+class ListBackends(_Checked, Request[tuple[str, ...], StorageRole], Struct, frozen=True):
+    """Return the ids of all backends, in order."""
+
+
+class ListObjects(_Checked, Request[tuple[ListedObject, ...], StorageRole], Struct, frozen=True):
+    """List up to `limit` objects of a backend, those whose keys come after `after`; fewer on the last page."""
+
+    backend_id: str
+    after: str
+    limit: int
+
+
+class CompactStorage(_Checked, Request[int, StorageRole], Struct, frozen=True):
+    """Give the room of deleted objects of a backend back. The reply is the number of bytes by which it shrank."""
+
+    backend_id: str
 
 
 class ProbeStorage(_Checked, Request[tuple[BackendHealth, ...], StorageRole], Struct, frozen=True):
@@ -249,7 +271,7 @@ class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
                 return _EVENT_BYTES + len(metadata_bytes(metadata))
             case RegisterMetadataSchema(schema=schema):
                 return _EVENT_BYTES + len(schema)
-            case SetTag() | DeleteTag():
+            case SetTag() | DeleteTag() | LifeCycleCommand():
                 return _EVENT_BYTES
             case AnnotatePackage(annotations=annotations, removed=removed):
                 return _EVENT_BYTES + len(metadata_bytes(annotations)) + sum(map(len, removed))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from artifactstore_protocols.errors import InvalidValue
 
-__all__ = ["age_text", "moment_after", "span_of"]
+__all__ = ["age_text", "moment_after", "span_of", "time_text"]
 
 _TIME = re.compile(r"[0-9]{4}(-[0-9]{2}){2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?")
 _AGO = re.compile(r"([0-9]{1,6})([mhdw])")
@@ -50,6 +50,11 @@ def moment_after(text: str, *, now_us: int, end: bool) -> int:
         reason = "write 7d (or m, h, w), a day such as 2026-11-28, or a time such as 2026-11-28T14:30"
         raise InvalidValue("time", text[:_SHOWN_CHARACTERS], reason)
     return span[end]
+
+
+def time_text(us: int) -> str:
+    """Return a time as text for people: 2026-11-28T14:30:00Z."""
+    return (datetime.fromtimestamp(0, UTC) + timedelta(microseconds=us)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def age_text(age_us: int) -> str:

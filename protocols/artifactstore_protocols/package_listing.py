@@ -45,7 +45,7 @@ class PackageFilter(Struct, frozen=True):
 
     Attributes:
         name: a glob for their names; see `globs`.
-        status: `open` or `finalized`.
+        status: `open`, `finalized`, `deleted` or `expired`. Without it, packages that are gone are left out.
         created_by: the principal who created them.
         retention_class: the name of their retention class.
         tag: a glob for tags, of which at least one names the package.
@@ -88,7 +88,7 @@ class PackageFilter(Struct, frozen=True):
         values: Metadata = package.values if self.metadata else self.metadata
         return (
             (self.name is None or glob_matcher(self.name)(package.name))
-            and self.status in {None, package.status}
+            and (not package.is_gone if self.status is None else self.status == package.status)
             and self.created_by in {None, package.created_by}
             and self.retention_class in {None, package.retention_class}
             and (self.tag is None or any(map(glob_matcher(self.tag), package.tags)))
@@ -100,7 +100,7 @@ class PackageFilter(Struct, frozen=True):
 
 
 ALL: Final = PackageFilter()
-"""The filter that every package passes."""
+"""The filter that every package passes that is not gone."""
 
 
 class PackageListing(Struct, frozen=True):

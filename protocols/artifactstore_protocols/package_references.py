@@ -14,6 +14,9 @@
 They are tried in this order. "Newest" is the one that was finalized last by the order of the log. A command that
 changes an open package prefers the open packages of a NAME. A text that several packages match is ambiguous.
 
+Names find only packages that are neither deleted nor expired. The other forms find those too, and a digest finds such a
+package only if no other one has it.
+
 `search_package` holds the rules. It is a generator that yields queries and receives the records that match them.
 """
 
@@ -95,10 +98,17 @@ class ByTag(Struct, frozen=True):
 
 
 class ByDigest(Struct, frozen=True):
-    """A query for the newest finalized package with a manifest digest or a tree digest, such as `blake3:<hex>`."""
+    """A query for the newest finalized package with a manifest digest or a tree digest, such as `blake3:<hex>`.
+
+    Attributes:
+        of: which digest.
+        digest: the digest.
+        gone: whether to look for packages that are gone instead of those that are not.
+    """
 
     of: Literal["manifest", "tree"]
     digest: str
+    gone: bool = False
 
 
 type PackageQuery = ById | ByPartOfId | ByName | OpenByName | ByTag | ByDigest
@@ -119,7 +129,7 @@ class Candidate(Protocol):
 
     @property
     def status(self) -> str:
-        """Whether it is open or finalized."""
+        """Whether it is open, finalized, deleted or expired."""
         ...
 
 
@@ -142,7 +152,10 @@ def search_package[C: Candidate](text: str, *, prefer_open: bool = False) -> Gen
     if is_id(text):
         found = yield ById(text)
     elif ":" in text.partition("@")[0]:
-        found = yield _by_scheme(text)
+        wanted = _by_scheme(text)
+        found = yield wanted
+        if not found and isinstance(wanted, ByDigest):
+            found = yield ByDigest(wanted.of, wanted.digest, gone=True)
     elif "@" in text:
         found = yield _selected(text)
     else:

@@ -6,6 +6,7 @@ from typing import override
 
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.moments import time_text
 from artifactstore_protocols.storage import Place
 
 __all__ = [
@@ -17,6 +18,9 @@ __all__ = [
     "PackageChanged",
     "PackageExists",
     "PackageFinalizedAlready",
+    "PackageGone",
+    "PackageIdNeeded",
+    "PackageKept",
     "PackageNotFound",
     "PathConflict",
     "PathTaken",
@@ -89,6 +93,61 @@ class PackageFinalizedAlready(ArtifactStoreError):
 
     package_id: str
     template = "package {self.package_id} is finalized and takes no more changes; create a new package"
+
+
+@dataclass(eq=False)
+class PackageGone(ArtifactStoreError):
+    """The package was deleted or has expired, so its files cannot be read and it takes no changes.
+
+    Attributes:
+        package_id: the package.
+        status: `deleted` or `expired`.
+        at_us: the time when it went, in microseconds since 1970 UTC.
+        by: the principal who deleted it, or who ran the rule that let it go.
+        reason: the reason that this principal gave, or the rule.
+    """
+
+    package_id: str
+    status: str
+    at_us: int
+    by: str
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        verb, rule = ("expired", "by rule ") if self.status == "expired" else ("was deleted", "")
+        return (
+            f"package {self.package_id} {verb} on {time_text(self.at_us)} by {self.by}: {rule}{self.reason}; "
+            f"its files are gone, and `artifactstore package show {self.package_id}` shows its record"
+        )
+
+
+@dataclass(eq=False)
+class PackageKept(ArtifactStoreError):
+    """Something keeps the package, so it is not deleted and does not expire.
+
+    Attributes:
+        package_id: the package.
+        reason: what keeps it, and how to end that.
+    """
+
+    package_id: str
+    reason: str
+    template = "package {self.package_id} is kept: {self.reason}"
+
+
+@dataclass(eq=False)
+class PackageIdNeeded(ArtifactStoreError):
+    """The call takes only ids, because a name can mean another package tomorrow.
+
+    Attributes:
+        package: the text that is no id.
+        package_id: the id of the package that it names now.
+    """
+
+    package: str
+    package_id: str
+    template = "name the package by its id; {self.package!r} is now package {self.package_id}"
 
 
 @dataclass(eq=False)

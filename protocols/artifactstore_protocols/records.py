@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from artifactstore_protocols.metadata import Metadata, MetadataValue
+from artifactstore_protocols.packages import PackageGone
 
 __all__ = [
     "BackupCheck",
@@ -53,7 +54,7 @@ concurrent writers apart. `modes`: the file system does not keep permissions, an
 file system keeps names in another Unicode form.
 """
 
-type PackageStatus = Literal["open", "finalized"]
+type PackageStatus = Literal["open", "finalized", "deleted", "expired"]
 type EntryKind = Literal["file", "link", "directory"]
 
 
@@ -63,7 +64,7 @@ class PackageRecord(Struct, frozen=True):
     Attributes:
         package_id: its UUID.
         name: its label; several packages may have the same name.
-        status: `open` while the package can change; `finalized` afterwards.
+        status: `open` while the package can change; `finalized` afterwards; `deleted` or `expired` once it is gone.
         version: a number that grows with each change while the package is open.
         files: the number of its files.
         links: the number of its symbolic links.
@@ -85,6 +86,10 @@ class PackageRecord(Struct, frozen=True):
         annotations: what was said about it since it was created, beside the metadata and the manifest.
         schema: the schema that its metadata fits, as `NAME@VERSION`; None for none.
         parents: the manifest digests of the packages that it is made from, by their ids.
+        gone_at_us: the time when it was deleted or expired; None while it is open or finalized, as for the next three.
+        gone_by: the principal who deleted it, or who ran the rule that let it go.
+        gone_reason: the reason that this principal gave, or the rule.
+        gone_sequence: the sequence of the event that ended it.
     """
 
     package_id: str
@@ -110,6 +115,26 @@ class PackageRecord(Struct, frozen=True):
     annotations: Metadata = field(default_factory=dict[str, MetadataValue])
     schema: str | None = None
     parents: Mapping[str, str] = field(default_factory=dict[str, str])
+    gone_at_us: int | None = None
+    gone_by: str | None = None
+    gone_reason: str | None = None
+    gone_sequence: int | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was deleted or has expired. Its record stays, but nothing can read its files."""
+        return self.status in {"deleted", "expired"}
+
+    def check_not_gone(self) -> None:
+        """Check that its files can be read.
+
+        Raises:
+            PackageGone: it was deleted or has expired.
+        """
+        if self.is_gone:
+            raise PackageGone(
+                self.package_id, self.status, self.gone_at_us or 0, self.gone_by or "", self.gone_reason or ""
+            )
 
     @property
     def values(self) -> Metadata:

@@ -16,6 +16,7 @@ from artifactstore_protocols.metadata import MetadataValue
 __all__ = [
     "ContentState",
     "EntryCounts",
+    "Gone",
     "LastEvent",
     "LogState",
     "Needs",
@@ -49,9 +50,14 @@ class Needs(Struct, frozen=True):
         tags: the names of the needed tags.
         references: the primary digests of contents whose number of references from entries is needed.
         described: the ids of needed packages whose annotations, parents and schema are needed, too.
+        kept: the ids of needed packages whose retention and protected tags are needed, too.
         schema_texts: the needed schemas themselves, as `NAME` (the latest version) or `NAME@VERSION`. A name is also in
             `schemas`.
+        ranges: (package id, first path key, last path key) for each range of entries to release. Loads its entries, their
+            contents and the references to those.
         counts: whether to count the entries of all packages.
+        occupants: the ids of packages whose needed entries may be replaced. The contents of these entries and the
+            references to them are needed, too. If one of them may lose its last reference, so are the counts.
     """
 
     packages: frozenset[str] = frozenset()
@@ -62,32 +68,34 @@ class Needs(Struct, frozen=True):
     tags: frozenset[str] = frozenset()
     references: frozenset[bytes] = frozenset()
     described: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
     schema_texts: frozenset[str] = frozenset()
     counts: bool = False
+    occupants: frozenset[str] = frozenset()
+    ranges: frozenset[tuple[str, str, str]] = frozenset()
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
-        names = ("packages", "entries", "at", "contents", "schemas", "tags", "references", "described", "schema_texts")
         unions: dict[str, Any] = {
-            name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
+            name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs))
+            for name in cls.__struct_fields__
+            if name != "counts"
         }
         return cls(**unions, counts=any(each.counts for each in all_needs))
 
     def __or__(self, other: "Needs") -> "Needs":
-        return Needs(
-            self.packages | other.packages,
-            self.entries | other.entries,
-            self.at | other.at,
-            self.contents | other.contents,
-            self.schemas | other.schemas,
-            self.tags | other.tags,
-            self.references | other.references,
-            self.described | other.described,
-            self.schema_texts | other.schema_texts,
-            self.counts or other.counts,
-        )
+        return Needs.of_all((self, other))
+
+
+class Gone(NamedTuple):
+    """The end of a package: whether it was deleted or has expired, when, by whom, and why."""
+
+    status: Literal["deleted", "expired"]
+    at_us: int
+    by: str
+    reason: str
 
 
 class PackageState(Struct):
@@ -100,7 +108,7 @@ class PackageState(Struct):
         retention_class: the name of its retention class.
         metadata: its metadata, as canonical CBOR.
         created_at_us: the time of creation, in microseconds since 1970 UTC.
-        finalized: whether it is finalized.
+        finalized: whether it is finalized, or was before it went.
         version: the number of events that have created or changed it.
         files: the number of its files.
         links: the number of its symbolic links.
@@ -112,6 +120,9 @@ class PackageState(Struct):
         schema: the schema that its metadata fits, as `NAME@VERSION`; None for none.
         annotations: its annotations; empty if not requested.
         parents: the manifest digests of the packages that it is made from, by their ids; empty if not requested.
+        gone: how it ended; None while it is open or finalized.
+        expires_at_us: when its retention ends; None while it is open, if it is permanent, or if not requested.
+        protected_tags: the protected tags that name it; empty if not requested.
     """
 
     package_id: str
@@ -132,6 +143,9 @@ class PackageState(Struct):
     below: dict[str, str] = field(default_factory=dict[str, str])
     annotations: dict[str, MetadataValue] = field(default_factory=dict[str, MetadataValue])
     parents: dict[str, str] = field(default_factory=dict[str, str])
+    gone: Gone | None = None
+    expires_at_us: int | None = None
+    protected_tags: set[str] = field(default_factory=set[str])
 
     @property
     def is_empty(self) -> bool:
@@ -262,6 +276,17 @@ class LogState(Struct):
         totals.object_bytes += 0 if content is None else added * content.size_bytes
         totals.changed = True
 
+    def set_tag(self, tag: str, named: TagState | None) -> None:
+        """Set or delete a tag after an event, and note a protected tag with the package that it names."""
+        before = self.tags.pop(tag, None)
+        if before is not None and before.package_id in self.packages:
+            self.packages[before.package_id].protected_tags.discard(tag)
+        if named is None:
+            return
+        self.tags[tag] = named
+        if named.protected and named.package_id in self.packages:
+            self.packages[named.package_id].protected_tags.add(tag)
+
     def add_package(self, package: PackageState) -> None:
         """Add a new package, and count it in the totals."""
         self.packages[package.package_id] = package
@@ -269,20 +294,38 @@ class LogState(Struct):
         self.totals.changed = True
 
     def fill_package(self, package: PackageState, version: int, counts: EntryCounts) -> None:
-        """Set the version and the counts of a package after an event, and add the difference to the totals."""
-        totals = self.totals
-        totals.files += counts.files - package.files
-        totals.links += counts.links - package.links
-        totals.directories += counts.directories - package.directories
-        totals.total_bytes += counts.total_bytes - package.total_bytes
-        totals.changed = True
+        """Set the version and the counts of a package after an event, and add the difference to the totals.
+
+        The totals leave out packages that are gone.
+        """
+        if package.gone is None:
+            before = EntryCounts(package.files, package.links, package.directories, package.total_bytes)
+            self._add_entries(counts, before)
         package.version = version
         package.files, package.links, package.directories, package.total_bytes = counts
 
-    def finalize_package(self, package: PackageState, manifest_digest: str) -> None:
-        """Finalize a package after an event, and count it in the totals. Its entries are no longer needed."""
+    def _add_entries(self, counts: EntryCounts, before: EntryCounts) -> None:
+        totals = self.totals
+        totals.files += counts.files - before.files
+        totals.links += counts.links - before.links
+        totals.directories += counts.directories - before.directories
+        totals.total_bytes += counts.total_bytes - before.total_bytes
+        totals.changed = True
+
+    def end_package(self, package: PackageState, gone: Gone) -> None:
+        """Record after an event that a package is gone, and take it out of the totals."""
+        counts = EntryCounts(package.files, package.links, package.directories, package.total_bytes)
+        package.gone = gone
+        package.below = {}
+        self._add_entries(EntryCounts(), counts)
+        self.totals.packages -= 1
+        self.totals.finalized -= package.finalized
+
+    def finalize_package(self, package: PackageState, manifest_digest: str, expires_at_us: int | None) -> None:
+        """Finalize a package after an event, and count it in the totals."""
         package.finalized = True
+        package.expires_at_us = expires_at_us
         package.manifest_digest = manifest_digest
-        package.entries, package.below = {}, {}
+        package.below = {}
         self.totals.finalized += 1
         self.totals.changed = True

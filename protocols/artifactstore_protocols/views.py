@@ -36,6 +36,7 @@ __all__ = [
     "VIEWS",
     "Cell",
     "Delete",
+    "DeleteRange",
     "NamedCells",
     "Put",
     "PutIfAbsent",
@@ -100,8 +101,14 @@ PACKAGES = ViewTable(
         "created_sequence",
         "finalized_sequence",
         "metadata_schema",
+        "gone_at",
+        "gone_by",
+        "gone_reason",
+        "gone_sequence",
     ),
 )
+"""The packages. The columns with `gone` are null while a package is `open` or `finalized`."""
+
 CONTENTS = ViewTable(
     "contents",
     ("digest_primary", "digest_algorithm", "digest_sha256", "size_bytes", "sequence"),
@@ -241,7 +248,16 @@ class Delete(Struct, frozen=True):
     keys: Sequence[Row]
 
 
-type RowOperation = Put | PutIfAbsent | Update | Delete
+class DeleteRange(Struct, frozen=True):
+    """Remove the rows whose key begins with the cells of `key`, and continues with one from `first` to `last`."""
+
+    table: ViewTable
+    key: Row
+    first: Cell
+    last: Cell
+
+
+type RowOperation = Put | PutIfAbsent | Update | Delete | DeleteRange
 
 
 class ViewWriter(Protocol):
@@ -295,8 +311,8 @@ def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
     """Fold operations into fewer operations with the same effect, to be applied in order.
 
     No operation has two rows with the same key. A table gets at most one `Put` and one `PutIfAbsent`, with two
-    exceptions: a `Delete` ends the folding of earlier operations, and so does a `PutIfAbsent` that follows an update of
-    one of its keys, since its effect depends on whether the row exists.
+    exceptions: a `Delete` or a `DeleteRange` ends the folding of earlier operations, and so does a `PutIfAbsent` that
+    follows an update of one of its keys, since its effect depends on whether the row exists.
     """
     folds: dict[ViewTable, _Fold] = {}
     folded: list[RowOperation] = []
@@ -307,7 +323,7 @@ def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
         if isinstance(operation, Update):
             fold.update(operation)
             continue
-        if isinstance(operation, Delete):  # deletes are rare, so operations are not folded across them
+        if isinstance(operation, Delete | DeleteRange):  # deletes are rare, so operations are not folded across them
             folded += [*fold.operations(table), operation]
             del folds[table]
             continue

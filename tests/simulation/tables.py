@@ -6,22 +6,25 @@ is one snapshot.
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import cast, override
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.admission import admit, examine
+from artifactstore_protocols.collection import CollectableObject, UnreleasedPackage
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_store import Location, PackageContents
+from artifactstore_protocols.event_types.object_places import digest_at
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, Tag
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, PackageStatus, Tag
 from artifactstore_protocols.state import (
     LogState,
+    ObjectState,
 )
 from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.views import (
@@ -98,7 +101,7 @@ class Tables(MemoryViews):
         return PackageRecord(
             package_id=text_of(row, "package_id"),
             name=text_of(row, "name"),
-            status="open" if row["status"] == "open" else "finalized",
+            status=cast("PackageStatus", row["status"]),
             version=number_of(row, "version"),
             files=number_of(row, "file_count"),
             links=number_of(row, "link_count"),
@@ -127,16 +130,26 @@ class Tables(MemoryViews):
                 if each["package_number"] == row["created_sequence"]
             },
             tags=tuple(each.tag for each in self.tags() if each.package_id == row["package_id"]),
+            gone_at_us=cast("int | None", row["gone_at"]),
+            gone_by=cast("str | None", row["gone_by"]),
+            gone_reason=cast("str | None", row["gone_reason"]),
+            gone_sequence=cast("int | None", row["gone_sequence"]),
         )
+
+    def readable_package(self, package_id: str) -> PackageRecord:
+        """One package whose entries can be read."""
+        found = self.package(package_id)
+        found.check_not_gone()
+        return found
 
     def file(self, package_id: str, path_key: str) -> FileRecord | None:
         """See `EventStore.file`."""
-        row = self.tables[FILES].get((self.package(package_id).created_sequence, path_key))
+        row = self.tables[FILES].get((self.readable_package(package_id).created_sequence, path_key))
         return None if row is None else self._file(row)
 
     def files(self, package_id: str) -> list[FileRecord]:
         """See `EventStore.files`."""
-        self.package(package_id)
+        self.readable_package(package_id)
         return self._files_in(package_id)
 
     def _files_in(self, package_id: str) -> list[FileRecord]:
@@ -213,6 +226,39 @@ class Tables(MemoryViews):
         """The rows of live and condemned objects."""
         return [row for row in self.rows(LOCATIONS) if row["state"] in {"live", "condemned"}]
 
+    def collectable(self, state: ObjectState, after: Place | None) -> list[CollectableObject]:
+        """See `EventStore.collectable_objects`."""
+        sizes = {row["digest_primary"]: number_of(row, "size_bytes") for row in self.rows(CONTENTS)}
+        found = [
+            CollectableObject(_place(row), sizes.get(row["digest_primary"], 0), number_of(row, "changed_at"))
+            for row in self.rows(LOCATIONS)
+            if row["state"] == state
+        ]
+        found.sort(key=lambda each: (digest_at(each.place), each.place))
+        return [
+            each for each in found if after is None or (digest_at(each.place), each.place) > (digest_at(after), after)
+        ]
+
+    def unreleased(self, after: int) -> list[UnreleasedPackage]:
+        """See `EventStore.unreleased_packages`."""
+        held = Counter(number_of(row, "package_number") for row in self.rows(FILES))
+        found = [
+            UnreleasedPackage(text_of(row, "package_id"), number, held[number])
+            for row in self.rows(PACKAGES)
+            if row["gone_at"] is not None and held[number := number_of(row, "created_sequence")] and number > after
+        ]
+        return sorted(found, key=lambda each: each.number)
+
+    def keys_of(self, number: int, after: str) -> list[str]:
+        """See `EventStore.entry_keys`."""
+        keys = [text_of(row, "path_key") for row in self.rows(FILES) if row["package_number"] == number]
+        return sorted(key for key in keys if key > after)
+
+    def states_at(self, places: Collection[Place]) -> dict[Place, ObjectState]:
+        """See `EventStore.object_states`."""
+        states = {_place(row): cast("ObjectState", text_of(row, "state")) for row in self.rows(LOCATIONS)}
+        return {place: states[place] for place in places if place in states}
+
     def flagged_counts(self) -> dict[str, int]:
         """See `EventStore.flagged_counts`."""
         problems = Counter(text_of(row, "integrity") for row in self._current())
@@ -252,6 +298,10 @@ class Tables(MemoryViews):
         """See `EventStore.metadata_schema`."""
         found = [each for each in self.schemas() if each.name == name and version in {None, each.version}]
         return found[-1] if found else None
+
+
+def _place(row: NamedCells) -> Place:
+    return Place(text_of(row, "backend_id"), text_of(row, "object_key"))
 
 
 def _location(row: NamedCells, content: NamedCells) -> Location:

@@ -44,6 +44,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "tags": ("tag",),
         "stats": ("stats",),
         "log_commands": ("verify", "replay", "events", "history"),
+        "collecting": ("gc",),
         "transfer": ("backup", "restore"),
         "operations": ("version", "migrate", "health", "actors", "dev", "serve"),
         "doctor": ("doctor",),

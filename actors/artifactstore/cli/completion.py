@@ -48,10 +48,12 @@ _STEPS_MAX: Final = 5_000_000
 """The number of steps of SQLite's virtual machine after which a query is given up: about 0.1 s."""
 
 _RECENT_NAMES = """
-SELECT name FROM (SELECT name, status FROM artifact_packages ORDER BY created_sequence DESC LIMIT :recent)
+SELECT name FROM (
+  SELECT name, status FROM artifact_packages WHERE gone_at IS NULL ORDER BY created_sequence DESC LIMIT :recent
+)
 WHERE substr(name, 1, length(:begin)) = :begin AND (:status IS NULL OR status = :status)
 """
-_FIRST_NAME = "SELECT min(name) FROM artifact_packages WHERE name >= :after"
+_FIRST_NAME = "SELECT min(name) FROM artifact_packages WHERE name >= :after AND gone_at IS NULL"
 _FIRST_PRINCIPAL = "SELECT min(created_by) FROM artifact_packages WHERE created_by >= :after"
 _TAGS = """
 SELECT tag FROM artifact_tags WHERE substr(tag, 1, length(:begin)) = :begin ORDER BY sequence DESC LIMIT :limit
@@ -61,7 +63,8 @@ SELECT package_id FROM artifact_packages WHERE package_id >= :begin AND package_
 ORDER BY package_id DESC LIMIT :limit
 """
 _FINALIZED = (
-    "SELECT count(*) FROM (SELECT 1 FROM artifact_packages WHERE name = :name AND finalized_sequence > 0 LIMIT :limit)"
+    "SELECT count(*) FROM (SELECT 1 FROM artifact_packages WHERE name = :name AND finalized_sequence > 0 "
+    "AND gone_at IS NULL LIMIT :limit)"
 )
 _FIRST_PATH = """
 SELECT path_key FROM artifact_files WHERE package_number = :number AND path_key >= :after ORDER BY path_key LIMIT 1
@@ -226,14 +229,16 @@ def _condition(wanted: PackageQuery) -> tuple[str, *tuple[str | int, ...]]:
             ends = "substr(package_id, 31) = ? AND substr(package_id, ?) = ?"
             return f"({begins}) OR ({ends}) LIMIT {CANDIDATES_MAX + 1}", text, text, end, -len(text), text
         case ByName(name, back, until_us):
-            where = "name = ? AND finalized_sequence IS NOT NULL"
+            where = "name = ? AND finalized_sequence IS NOT NULL AND gone_at IS NULL"
             order = "ORDER BY finalized_sequence DESC LIMIT 1 OFFSET ?"
             if until_us is None:
                 return f"{where} {order}", name, back
             return f"{where} AND finalized_at < ? {order}", name, until_us, back
         case OpenByName(name):
-            return f"name = ? AND finalized_sequence IS NULL LIMIT {CANDIDATES_MAX + 1}", name
+            where = "name = ? AND finalized_sequence IS NULL AND gone_at IS NULL"
+            return f"{where} LIMIT {CANDIDATES_MAX + 1}", name
         case ByTag(tag):
             return "package_id = (SELECT package_id FROM artifact_tags WHERE tag = ?)", tag
-        case ByDigest(of, digest):
-            return f"{of}_digest = ? ORDER BY finalized_sequence DESC LIMIT 1", digest
+        case ByDigest(of, digest, gone):
+            where = f"{of}_digest = ? AND gone_at IS {'NOT NULL' if gone else 'NULL'}"
+            return f"{where} ORDER BY finalized_sequence DESC LIMIT 1", digest

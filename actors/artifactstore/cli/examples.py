@@ -47,6 +47,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "artifactstore package list --limit 0 --json | jq -r .name",
         ),
         "package copy": ("artifactstore package copy tag:release-4 --to /srv/releases",),
+        "package delete": (
+            "artifactstore package delete 0199c0de-7c6b-7000-8000-000000000001 --reason 'built with the wrong key'",
+            "xargs artifactstore package delete --before-expiry --reason 'tries are over' < ids.txt",
+        ),
         "package show": ("artifactstore package show nightly",),
         "ls": ("artifactstore ls nightly", "artifactstore ls nightly img --long"),
         "tree": ("artifactstore tree nightly", "artifactstore tree nightly img"),
@@ -70,6 +74,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "schema list": ("artifactstore schema list",),
         "schema show": ("artifactstore schema show build", "artifactstore schema show build@1"),
         "verify": ("artifactstore verify", "artifactstore verify nightly --json"),
+        "gc": ("artifactstore gc --dry-run", "artifactstore gc", "artifactstore gc --grace 7d --json"),
         "replay": ("artifactstore replay --check", "artifactstore replay"),
         "events": (
             "artifactstore events --since 100",

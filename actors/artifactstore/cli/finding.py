@@ -51,7 +51,10 @@ def list_packages(
         str | None,
         typer.Option("--name", metavar="GLOB", help="With such a name: 'nightly*'.", autocompletion=complete_names),
     ] = None,
-    state: Annotated[Literal["open", "finalized"] | None, typer.Option("--state", help="In this state.")] = None,
+    state: Annotated[
+        Literal["open", "finalized", "deleted", "expired"] | None,
+        typer.Option("--state", help="In this state. Default: open and finalized."),
+    ] = None,
     since: _Since = None,
     until: _Until = None,
     by: Annotated[

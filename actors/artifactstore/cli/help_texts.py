@@ -35,6 +35,10 @@ Every given condition must hold. In a GLOB, * is any text, ? one character, [a-c
 The copy has the same tree digest, name and metadata, but an id, times and a manifest of its own. Tags and annotations
 are not copied. To compare, show tree:DIGEST in both stores.
 The store is created if it does not exist. A repeated command finds the copy of the first one.""",
+        "package delete": """Delete open or finalized packages. Their files go; their records and manifests stay.
+
+A package that a protected tag names is refused. So is a finalized one whose retention has not ended, without
+--before-expiry.""",
         "package show": "Show a package and its files, links and empty directories.",
         "ls": """List one directory of a package.
 
@@ -66,6 +70,10 @@ Supports a part of JSON Schema 2020-12, and refuses other keywords.""",
         "verify": """Read every object again and compare it with the log.
 
 Exits 3 if anything is damaged or missing. Ingest the same content again to repair it.""",
+        "gc": """Delete the objects that no package refers to, and give the disk space back.
+
+Other commands may run meanwhile. An object stays for the grace after its last package went. An interrupted run is
+continued by the next one.""",
         "replay": "Rebuild all tables from the log, and repair those that differ.",
         "events": """Print the log, one event a line; or export or import it.
 

@@ -133,6 +133,11 @@ OptionalPackage = Annotated[
         autocompletion=complete_packages,
     ),
 ]
+Ids = Annotated[
+    list[str],
+    typer.Argument(metavar="ID...", help="The ids of packages. Names are refused.", autocompletion=complete_packages),
+]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; the log keeps it.")]
 Retention = Annotated[
     str,
     typer.Option(

@@ -9,6 +9,7 @@ import typer
 
 from artifactstore.cli.annotations import annotate
 from artifactstore.cli.copying import copy
+from artifactstore.cli.deleting import delete
 from artifactstore.cli.finding import list_packages
 from artifactstore.cli.metadata_options import Ci, From, Meta, MetaFile, Schema, metadata_of
 from artifactstore.cli.options import (
@@ -191,7 +192,7 @@ def show(package: Package, *, json: Json = False) -> None:
 
     async def work(registry: "Registry") -> tuple[PackageRecord, Sequence[FileRecord]]:
         record = await registry.get_package(package)
-        return record, await registry.list_files(record.package_id)
+        return record, () if record.is_gone else await registry.list_files(record.package_id)
 
     record, entries = on_store(work)
     shown = cast("Mapping[str, JsonValue]", to_json(record))
@@ -226,6 +227,7 @@ def register(app: typer.Typer) -> None:
         ("list", list_packages),
         ("show", show),
         ("copy", copy),
+        ("delete", delete),
     ):
         group.command(name)(command)
     app.add_typer(group, name="package")

@@ -95,6 +95,7 @@ __all__ = [
     "package",
     "packages",
     "queries_for",
+    "readable_package",
     "tag",
     "tags",
 ]
@@ -112,6 +113,8 @@ _others = _values.alias("others")
 IS_CURRENT = (_locations.c.state != literal_column("'retired'")) & (_locations.c.state != literal_column("'removed'"))
 _IS_FLAWED = _locations.c.integrity != literal_column("'intact'")
 _IS_FLAGGED = _IS_FLAWED & IS_CURRENT
+
+_IS_NOT_GONE = _packages.c.gone_at.is_(None)
 
 # As in the index on it; the number is no parameter.
 _id_end: ColumnElement[str] = func.substr(_packages.c.package_id, literal_column("31"))
@@ -170,6 +173,18 @@ async def package(connection: AsyncConnection, package_id: str) -> PackageRecord
     return _package(row)
 
 
+async def readable_package(connection: AsyncConnection, package_id: str) -> PackageRecord:
+    """Return the package with this id, whose entries can be read.
+
+    Raises:
+        PackageNotFound: no package has this id.
+        PackageGone: the package was deleted or has expired.
+    """
+    found = await package(connection, package_id)
+    found.check_not_gone()
+    return found
+
+
 async def find_package(connection: AsyncConnection, text: str, *, prefer_open: bool) -> PackageRecord:
     """Return the package that a text names; see `package_references.search_package`."""
     search: Generator[PackageQuery, Sequence[PackageRecord], PackageRecord] = search_package(
@@ -209,19 +224,20 @@ def queries_for(wanted: PackageQuery) -> Sequence[Select[tuple[object, ...]]]:
                 _package_query().where(each).order_by(order).limit(CANDIDATES_MAX + 1) for each, order in newest_ids
             )
         case ByName(name, back, until_us):
-            query = _package_query().where(columns.name == name, columns.finalized_sequence.is_not(None))
+            query = _package_query().where(columns.name == name, columns.finalized_sequence.is_not(None), _IS_NOT_GONE)
             if until_us is not None:
                 query = query.where(columns.finalized_at < until_us)
             return (query.order_by(newest).limit(1).offset(back),)
         case OpenByName(name):
-            query = _package_query().where(columns.name == name, columns.finalized_sequence.is_(None))
+            query = _package_query().where(columns.name == name, columns.finalized_sequence.is_(None), _IS_NOT_GONE)
             return (query.order_by(columns.created_sequence.desc()).limit(CANDIDATES_MAX + 1),)
         case ByTag(tag):
             tagged = select(_tags.c.package_id).where(_tags.c.tag == tag)
             return (_package_query().where(columns.package_id == tagged.scalar_subquery()),)
-        case ByDigest(of, digest):
+        case ByDigest(of, digest, gone):
             column = columns.manifest_digest if of == "manifest" else columns.tree_digest
-            return (_package_query().where(column == digest).order_by(newest).limit(1),)
+            query = _package_query().where(column == digest, ~_IS_NOT_GONE if gone else _IS_NOT_GONE)
+            return (query.order_by(newest).limit(1),)
 
 
 async def packages(connection: AsyncConnection, page: PackageListing) -> Sequence[PackageRecord]:
@@ -279,6 +295,8 @@ def _conditions(where: PackageFilter, sort: SortKey, *, joined: bool = False) ->
     if where.name is not None:
         in_order = sort == "name" or (sort == "created" and is_literal(where.name))
         found.append(_like(columns.name if in_order else columns.name.concat(""), where.name))
+    if where.status is None:
+        found.append(_IS_NOT_GONE)
     for column, value in (
         (columns.status, where.status),
         (columns.created_by, where.created_by),
@@ -453,7 +471,7 @@ async def files_with_content(connection: AsyncConnection, content_address: str, 
     query = (
         select(_packages.c.package_id, path_of(_files))
         .join(_packages, _packages.c.created_sequence == _files.c.package_number)
-        .where(_files.c.digest_primary == _digest_in(content_address))
+        .where(_files.c.digest_primary == _digest_in(content_address), _IS_NOT_GONE)
     )
     rows = await connection.execute(query.order_by(_files.c.sequence).limit(limit))
     return [f"{row.package_id}/{row.path}" for row in rows]
@@ -610,11 +628,13 @@ def _files_by_number(database: str) -> Query:
 
 def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
     of_finalized = (row.finalized_at, row.manifest_digest, row.tree_digest, row.finalized_sequence)
-    if row.status not in {"open", "finalized"} or (row.status == "finalized" and None in of_finalized):
+    of_gone = (row.gone_at, row.gone_by, row.gone_reason, row.gone_sequence)
+    needed = {"open": (), "finalized": of_finalized, "deleted": of_gone, "expired": of_gone}.get(row.status)
+    if needed is None or None in needed or (needed is not of_gone and row.gone_at is not None):
         raise DamagedCell(
             f"package {row.package_id} is {row.status[:_SHOWN_CHARACTERS]!r}, and no event has made it so"
         )
-    times = {"created_at": row.created_at, "finalized_at": row.finalized_at, "expires_at": row.expires_at}
+    times = {name: getattr(row, name) for name in ("created_at", "finalized_at", "expires_at", "gone_at")}
     for column, us in times.items():
         if us is not None:
             time_in(column, us)
@@ -642,6 +662,10 @@ def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
         annotations=annotations_in(row.annotations),
         schema=row.metadata_schema,
         parents=parents_in(row.parents),
+        gone_at_us=row.gone_at,
+        gone_by=row.gone_by,
+        gone_reason=row.gone_reason,
+        gone_sequence=row.gone_sequence,
     )
 
 

@@ -127,6 +127,8 @@ last_runs = Table(
     _integer("flaws"),
 )
 
+# For PostgreSQL, only the migration has the `where`: `postgresql_where` here would load its dialect for SQLite too.
+_unreleased = text("gone_at IS NOT NULL AND (file_count > 0 OR link_count > 0 OR directory_count > 0)")
 
 Table(
     "artifact_packages",
@@ -149,7 +151,11 @@ Table(
     _integer("created_sequence"),
     _integer("finalized_sequence", nullable=True),
     _text("metadata_schema", nullable=True),
-    Index(None, "name", "finalized_sequence"),
+    _integer("gone_at", nullable=True),
+    _text("gone_by", nullable=True),
+    _text("gone_reason", nullable=True),
+    _integer("gone_sequence", nullable=True),
+    Index(None, "name", "finalized_sequence", sqlite_where=text("gone_at IS NULL")),
     Index(None, "name", "created_sequence"),
     Index(None, "created_by", "created_sequence"),
     Index(None, "retention_class", "created_sequence"),
@@ -159,6 +165,7 @@ Table(
     Index(None, "tree_digest", "finalized_sequence"),
     Index(None, "created_sequence"),
     Index("ix_artifact_packages_id_end", text("substr(package_id, 31)")),  # the last 6 of 36 characters
+    Index("ix_artifact_packages_unreleased", "created_sequence", sqlite_where=_unreleased),
 )
 
 # Tables with a row per file have no rowid: the key is stored once, and one search finds the row.
@@ -191,7 +198,7 @@ Table(
     sqlite_with_rowid=False,
 )
 
-# For PostgreSQL, only the migration has the `where`: `postgresql_where` here would load its dialect for SQLite too.
+_collectable = text("state = 'condemned' OR state = 'retired'")
 _flagged = text("integrity <> 'intact' AND state <> 'retired' AND state <> 'removed'")
 
 Table(
@@ -209,6 +216,14 @@ Table(
     _text("rule", nullable=True),
     _integer("sequence"),
     Index("ix_storage_locations_flagged", "integrity", sqlite_where=_flagged),
+    Index(
+        "ix_storage_locations_collectable",
+        "state",
+        "digest_primary",
+        "backend_id",
+        "object_key",
+        sqlite_where=_collectable,
+    ),
     sqlite_with_rowid=False,
 )
 

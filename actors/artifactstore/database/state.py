@@ -1,6 +1,7 @@
 """Queries that load the state that a batch of commands or events needs. Each is compiled once."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, Table, func, literal_column, selec
 from artifactstore.database.annotations import annotation_in, text_in
 from artifactstore.database.bulk import Query, Steps, lookup, query, wanted
 from artifactstore.database.files import content_columns, entry_in, path_of
+from artifactstore.database.keeping import load_keeping
 from artifactstore.database.schema import LIVE, ViewTables
 from artifactstore_protocols import views
 from artifactstore_protocols.entries import Place
@@ -16,6 +18,7 @@ from artifactstore_protocols.metadata_schema import parse_reference
 from artifactstore_protocols.state import (
     ContentState,
     EntryCounts,
+    Gone,
     LogState,
     Needs,
     PackageState,
@@ -55,6 +58,7 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
         ):
             state.tags[tag] = TagState(package_id, bool(protected))
     yield from _load_descriptions(state, tables, needs.described, database)
+    yield from load_keeping(state, tables, needs.kept, database)
     yield from _load_schemas(state, tables[SCHEMAS], needs, database)
     yield from _load_contents(state, tables, needs.contents, database)
     yield from _load_references(state, tables[FILES], needs.references, database)
@@ -63,6 +67,8 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
     filled = {package_id: package for package_id, package in state.packages.items() if not package.is_empty}
     if filled:  # an empty package has no entries to load
         yield from _load_entries(tables, needs, filled, database)
+        yield from _load_occupants(state, tables, needs, database)
+        yield from _load_ranges(state, tables, needs, filled, database)
     return state
 
 
@@ -75,12 +81,14 @@ def _load_packages(state: LogState, packages: Table, package_ids: Iterable[str],
     keys = [(package_id,) for package_id in sorted(package_ids)]
     if not keys:
         return
-    for package_id, number, name, retention, metadata, created_at_us, status, *totals in (
+    for package_id, number, name, retention, metadata, created_at_us, status, *totals, gone_at, gone_by, reason in (
         yield lookup(_packages(packages, database), keys)
     ):
-        state.packages[package_id] = PackageState(
-            package_id, number, name, retention, metadata, created_at_us, status == "finalized", *totals
-        )
+        *_counts, manifest_digest, _schema = totals
+        is_finalized = manifest_digest is not None
+        package = PackageState(package_id, number, name, retention, metadata, created_at_us, is_finalized, *totals)
+        package.gone = None if gone_at is None else Gone(status, gone_at, gone_by, reason)
+        state.packages[package_id] = package
 
 
 def _load_descriptions(state: LogState, tables: ViewTables, package_ids: Iterable[str], database: str) -> Steps[None]:
@@ -125,6 +133,41 @@ def _load_references(state: LogState, files: Table, digests: Iterable[bytes], da
     keys = [(digest,) for digest in sorted(digests)]
     if keys:
         state.references.update((yield lookup(_references(files, database), keys)))
+
+
+def _load_occupants(state: LogState, tables: ViewTables, needs: Needs, database: str) -> Steps[None]:
+    """Load the contents of entries that may be replaced, and the counts if one of them may lose its last reference."""
+    packages = (state.packages[package_id] for package_id in needs.occupants if package_id in state.packages)
+    held = Counter(entry.digest for package in packages for entry in package.entries.values() if entry.digest)
+    yield from _load_held(state, tables, held, needs, database)
+    if state.counts is None and any(state.references.get(digest, 0) <= count for digest, count in held.items()):
+        state.counts = yield from _load_counts(tables, database)
+
+
+def _load_ranges(
+    state: LogState, tables: ViewTables, needs: Needs, filled: dict[str, PackageState], database: str
+) -> Steps[None]:
+    """Load the entries of ranges to release, with their contents."""
+    ranges = [(filled[each[0]].number, *each[1:]) for each in sorted(needs.ranges) if each[0] in filled]
+    if not ranges:
+        return
+    by_number = {package.number: package for package in filled.values()}
+    held = set[bytes]()
+    for number, key, *cells in (yield lookup(_entries_in_range(tables[FILES], tables[CONTENTS], database), ranges)):
+        entry = by_number[number].entries[key] = entry_in(number, *cells)
+        if entry.digest:
+            held.add(entry.digest)
+    yield from _load_held(state, tables, held, needs, database)
+
+
+def _load_held(
+    state: LogState, tables: ViewTables, digests: Collection[bytes], needs: Needs, database: str
+) -> Steps[None]:
+    """Load contents and the references to them, unless they are loaded already."""
+    yield from _load_contents(state, tables, set(digests) - state.contents.keys(), database)
+    yield from _load_references(
+        state, tables[FILES], set(digests) - needs.references - state.references.keys(), database
+    )
 
 
 def _load_counts(tables: ViewTables, database: str) -> Steps[tuple[EntryCounts, EntryCounts]]:
@@ -179,6 +222,9 @@ def _packages(packages: Table, database: str) -> Query:
         columns.total_bytes,
         columns.manifest_digest,
         columns.metadata_schema,
+        columns.gone_at,
+        columns.gone_by,
+        columns.gone_reason,
     )
     return query(selected.where(columns.package_id == values["package_id"]), values, database)
 
@@ -273,6 +319,13 @@ def _entries(files: Table, contents: Table, database: str) -> Query:
     values = wanted(database, number=int, path_key=str)
     selected = _entries_of(files, contents, values["number"]).where(files.c.path_key == values["path_key"])
     return query(selected, values, database)
+
+
+@cache
+def _entries_in_range(files: Table, contents: Table, database: str) -> Query:
+    values = wanted(database, number=int, first=str, last=str)
+    in_range = (files.c.path_key >= values["first"]) & (files.c.path_key <= values["last"])
+    return query(_entries_of(files, contents, values["number"]).where(in_range), values, database)
 
 
 def _entries_of(files: Table, contents: Table, number: ColumnElement[int]) -> Select[*tuple[Any, ...]]:

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from artifactstore.database import events, queries, stats
+from artifactstore.database import collectable, events, queries, stats
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
 from artifactstore.database.contents import contents
 from artifactstore.database.database import Database, Refused
 from artifactstore.database.importing import import_events
+from artifactstore_protocols.collection import CollectableObject, ObjectTotals, UnreleasedPackage
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.events import StoredEvent
@@ -25,6 +26,7 @@ from artifactstore_protocols.records import (
     ReplayReport,
     Tag,
 )
+from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.unfinished_import import ImportRun
@@ -166,7 +168,7 @@ class SqlEventStore:
         """Return the contents that a manifest lists."""
 
         async def read(connection: AsyncConnection) -> PackageContents:
-            return await contents(connection, await queries.package(connection, package_id))
+            return await contents(connection, await queries.readable_package(connection, package_id))
 
         return await self._database.read(read)
 
@@ -174,7 +176,7 @@ class SqlEventStore:
         """Return an entry, or None."""
 
         async def read(connection: AsyncConnection) -> FileRecord | None:
-            await queries.package(connection, package_id)
+            await queries.readable_package(connection, package_id)
             return await queries.file(connection, package_id, path_key)
 
         return await self._database.read(read)
@@ -183,7 +185,7 @@ class SqlEventStore:
         """Return a package and all of its entries."""
 
         async def read(connection: AsyncConnection) -> tuple[PackageRecord, Sequence[FileRecord]]:
-            package = await queries.package(connection, package_id)
+            package = await queries.readable_package(connection, package_id)
             return package, await queries.list_files(connection, package)
 
         return await self._database.read(read)
@@ -192,7 +194,7 @@ class SqlEventStore:
         """Return the entries at which two packages differ."""
 
         async def read(connection: AsyncConnection) -> Sequence[tuple[FileRecord | None, FileRecord | None]]:
-            packages = [await queries.package(connection, package_id) for package_id in (before, after)]
+            packages = [await queries.readable_package(connection, package_id) for package_id in (before, after)]
             return await queries.differences(connection, *packages)
 
         return await self._database.read(read)
@@ -237,6 +239,30 @@ class SqlEventStore:
     async def flagged_counts(self) -> Mapping[str, int]:
         """Return the number of flagged objects by problem."""
         return await self._database.read(queries.flagged_counts)
+
+    async def collectable_objects(
+        self, state: ObjectState, *, after: Place | None, limit: int
+    ) -> Sequence[CollectableObject]:
+        """Return a page of condemned or retired objects."""
+        return await self._database.read(
+            lambda connection: collectable.collectable_objects(connection, state, after, limit)
+        )
+
+    async def collectable_totals(self, state: ObjectState, *, until_us: int | None = None) -> ObjectTotals:
+        """Return the totals of condemned or retired objects."""
+        return await self._database.read(lambda connection: collectable.collectable_totals(connection, state, until_us))
+
+    async def unreleased_packages(self, *, after: int, limit: int) -> Sequence[UnreleasedPackage]:
+        """Return a page of gone packages that still hold entries."""
+        return await self._database.read(lambda connection: collectable.unreleased_packages(connection, after, limit))
+
+    async def entry_keys(self, number: int, *, after: str, limit: int) -> Sequence[str]:
+        """Return a page of the path keys of a package."""
+        return await self._database.read(lambda connection: collectable.entry_keys(connection, number, after, limit))
+
+    async def object_states(self, places: Collection[Place]) -> Mapping[Place, ObjectState]:
+        """Return the states of objects at places."""
+        return await self._database.read(lambda connection: collectable.object_states(connection, places))
 
     async def stats(self) -> StoreStats:
         """Return the totals, the last backup and the last verification."""

@@ -17,7 +17,17 @@ from artifactstore.database.schema import ViewTables
 from artifactstore.database.state import load_state
 from artifactstore_protocols.identity import Digest
 from artifactstore_protocols.state import LogState, Needs
-from artifactstore_protocols.views import Delete, Put, Row, RowOperation, Update, ViewDigest, ViewTable, coalesce
+from artifactstore_protocols.views import (
+    Delete,
+    DeleteRange,
+    Put,
+    Row,
+    RowOperation,
+    Update,
+    ViewDigest,
+    ViewTable,
+    coalesce,
+)
 
 __all__ = ["TableViewWriter", "projection_digest", "row_statements"]
 
@@ -53,6 +63,8 @@ def row_statements(operations: Iterable[RowOperation], tables: ViewTables, datab
         for operation in group:
             if isinstance(operation, Delete):
                 statements.append(_deletions(table, view, operation.keys, database))
+            elif isinstance(operation, DeleteRange):
+                statements.append(_range_deletion(table, view, operation, database))
             elif not isinstance(operation, Update):
                 conflict = OnConflict.OVERWRITE if isinstance(operation, Put) else OnConflict.KEEP
                 statements.append(insertion(table, operation.rows, database, conflict))
@@ -83,6 +95,21 @@ def _deletion(table: Table, view: ViewTable, database: str) -> tuple[str, tuple[
 def _deletions(table: Table, view: ViewTable, keys: Sequence[Row], database: str) -> Statement:
     sql, order = _deletion(table, view, database)
     return Statement(sql, [tuple(map(key.__getitem__, order)) for key in keys])
+
+
+def _range_deletion(table: Table, view: ViewTable, removed: DeleteRange, database: str) -> Statement:
+    sql, order = _deletion_in_range(table, view, database)
+    return Statement(sql, [tuple(map((*removed.key, removed.first, removed.last).__getitem__, order))])
+
+
+@cache
+def _deletion_in_range(table: Table, view: ViewTable, database: str) -> tuple[str, tuple[int, ...]]:
+    *names, ranged = view.key
+    statement = delete(table).where(table.c[ranged] >= bindparam("first"), table.c[ranged] <= bindparam("last"))
+    for name in names:
+        statement = statement.where(table.c[name] == bindparam(name))
+    sql, order = compiled(statement, database)
+    return sql, tuple(map([*names, "first", "last"].index, order))
 
 
 @cache

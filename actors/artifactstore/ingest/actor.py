@@ -292,12 +292,14 @@ class IngestActor(Actor[IngestRole]):
     async def _begun(self, seen: Seen, creation: CreatePackage, asked: OpenPackage) -> PackageRecord | None:
         """Return the package of a key in the cache, created if missing; None if it cannot become this directory's.
 
-        A package cannot if it is finalized, or if it holds a path that the directory no longer has: no command removes
-        an entry from a package.
+        A package cannot if it is finalized or gone, or if it holds a path that the directory no longer has: no command
+        removes an entry from a package.
         """
         try:
             package = await self._create(creation, asked)
         except IdempotencyConflict:  # another command used the key, so this ingest did not write it to the cache
+            return None
+        if package.is_gone:
             return None
         package, entries = await self._store.files(package.package_id)
         recorded = [entry.path for entry in entries]
@@ -403,6 +405,7 @@ class IngestActor(Actor[IngestRole]):
     async def _require_open(self, package_id: str) -> PackageRecord:
         """Return the package if it is open. This check precedes all reads; the writer checks again in a transaction."""
         package = await self._store.package(package_id)
+        package.check_not_gone()
         if package.status != "open":
             raise PackageFinalizedAlready(package_id)
         return package

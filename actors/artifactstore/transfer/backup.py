@@ -1,8 +1,8 @@
 """Backups of the log and its objects to a directory, while the store is in use. Only new data is copied.
 
 A backup reads the head of the log first. Objects never change, and an event is written after its objects. So every
-object that the log names up to that head can be copied, whatever is written meanwhile. If one is collected meanwhile,
-the backup takes in the event that retired it. A log file is put in place after its objects. The bytes of an object are checked against its address when they are read, and hashed with both
+object that the log names up to that head can be copied, whatever is written meanwhile. A log file is put in place
+after its objects. The bytes of an object are checked against its address when they are read, and hashed with both
 algorithms when they are written. The report lists flawed objects, and the backup continues without them.
 """
 
@@ -29,7 +29,6 @@ from artifactstore.transfer.objects import (
     flaws_by_size,
     named_by,
     objects_in_projection,
-    retired_by,
 )
 from artifactstore_protocols.dataplane import IngestResult, RangeRefused, SourceOverrun, SourceTruncated
 from artifactstore_protocols.event_store import EventStore
@@ -38,7 +37,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers, LogFileHeader, LogFileSummary, check_name, log_file_name
 from artifactstore_protocols.messages import ReadObjects, ServeObject, StorageRole, Stream
 from artifactstore_protocols.records import BackupReport, TransferProgress
-from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing, Place
+from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing, StorageError
 
 __all__ = ["back_up"]
 
@@ -124,17 +123,16 @@ class _Backup:
         self._progress = progress
         self._flaws = FlawNotes()
         self._flawed: set[str] = set()
-        self._absent: dict[Place, NamedObject] = {}  # missing objects, unless a later event retires them
         self._new_objects = self._new_bytes = 0
-        self._head = 0  # the last event of this backup
+        self._head = 0
         self._done = TransferProgress(0, 0, 0, None)
 
     async def run(self) -> BackupReport:
         """Copy the objects, write the log files, and return the report."""
         after = 0 if self._kept is None else self._kept.header.last
-        await self._move_head()
+        self._head = head = (await self._store.probe()).head
         objects, size_bytes = await self._store.location_totals(package_id=None)
-        self._done = TransferProgress(0, self._head - after, 0, size_bytes)
+        self._done = TransferProgress(0, head - after, 0, size_bytes)
         # First copy all objects of the projection. The objects that the events of each log file name are then already
         # copied, unless the projection is wrong or an ingest has run meanwhile.
         async with aclosing(objects_in_projection(self._store)) as pages:
@@ -142,8 +140,6 @@ class _Backup:
                 await self._copy(named, compare=True)
                 self._tell(size_bytes=sum(each.size_bytes for each in named))
         digest = await self._write_log(after)
-        for each in self._absent.values():
-            await self._flaws.add("missing", each, self._store)
         return BackupReport(
             directory=self._directory.name,
             events=self._head,
@@ -155,10 +151,6 @@ class _Backup:
             flaws=self._flaws.result(),
             limits=self._directory.limits.noted(),
         )
-
-    async def _move_head(self) -> None:
-        """Let the backup end with the newest event of the log."""
-        self._head = (await self._store.probe()).head
 
     async def _write_log(self, after: int) -> ContentAddress:
         """Write the missing log files and return the last one's digest. An empty log has one file without events."""
@@ -176,11 +168,22 @@ class _Backup:
         """Copy the objects that a batch of events names, before the events are written."""
         by_address = {each.address: each for each in named_by(events)}
         known = await self._store.known_objects(by_address)  # an object may have a newer key by now
-        named = [replace(each, place=known.get(address, each).place) for address, each in by_address.items()]
+        states = await self._store.object_states([each.place for each in by_address.values()])
+        named = [
+            replace(each, place=known.get(address, each).place)
+            for address, each in by_address.items()
+            if address in known or states.get(each.place) not in {"retired", "removed"}
+        ]
+        if len(named) < len(by_address):
+            await self._include_removals()
         await self._copy(named, compare=False)
-        for place in retired_by(events):
-            self._absent.pop(place, None)
         self._tell(events=len(events))
+
+    async def _include_removals(self) -> None:
+        """Extend the backup to the current head, because objects that it would need were collected meanwhile."""
+        added = (await self._store.probe()).head - self._head
+        self._head += added
+        self._done = replace(self._done, events_total=(self._done.events_total or 0) + added)
 
     async def _copy(self, named: Sequence[NamedObject], *, compare: bool) -> None:
         """Copy objects that the backup lacks or has in another size; with `compare`, also those with other bytes."""
@@ -197,8 +200,9 @@ class _Backup:
             damaged += [place for place, result in zip(places, results, strict=True) if result.status != "ok"]
         # Bytes at a key never change, so a damaged object is deleted before it is copied again. A sound object of the
         # backup is kept, because the store's object may be the damaged one.
-        for place in damaged:
-            await self._plane.delete_object(place)
+        for answer in await self._plane.delete_objects([each.place for each in damaged]):
+            if isinstance(answer, StorageError):
+                raise answer
         absent = [each for each in wanted if str(each.address) not in self._flawed]
         small = [each for each in absent if each.size_bytes <= _SMALL_BYTES]
         batches = batches_of(small, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES)
@@ -251,8 +255,10 @@ class _Backup:
         for named, content in zip(batch, read, strict=True):
             if isinstance(content, bytes):
                 contents.append((named, content))
-            elif isinstance(content, ObjectMissing | ObjectDamaged):
-                await self._note("missing" if isinstance(content, ObjectMissing) else "damaged", named)
+            elif isinstance(content, ObjectMissing):
+                await self._note_missing(named)
+            elif isinstance(content, ObjectDamaged):
+                await self._note("damaged", named)
             else:
                 raise content
         answers = await self._plane.ingest_contents([content for _named, content in contents])
@@ -276,7 +282,7 @@ class _Backup:
             finally:
                 stream.close()
         except ObjectMissing:
-            await self._note("missing", named)
+            await self._note_missing(named)
         except (ObjectDamaged, SourceTruncated, SourceOverrun):
             await self._note("damaged", named)
 
@@ -288,17 +294,20 @@ class _Backup:
         else:
             await self._note("damaged", named)
 
+    async def _note_missing(self, named: NamedObject) -> None:
+        """Note that an object is missing, unless it was collected or stored at another key meanwhile."""
+        states = await self._store.object_states([named.place])
+        if states.get(named.place) not in {"retired", "removed"}:
+            await self._note("missing", named)
+            return
+        known = await self._store.known_objects([named.address])
+        if named.address in known:
+            await self._copy([replace(named, place=known[named.address].place)], compare=False)
+        else:
+            await self._include_removals()
+
     async def _note(self, flaw: Flaw, named: NamedObject) -> None:
-        """Note a flaw of an object, and skip the object from now on. An object that was collected has no flaw."""
-        if flaw == "missing":
-            now = (await self._store.known_objects({named.address})).get(named.address)
-            if now is None:
-                self._absent[named.place] = named
-                await self._move_head()  # past the event that retired it
-                return
-            if now.place != named.place:  # it was stored again
-                await self._copy([replace(named, place=now.place)], compare=False)
-                return
+        """Note a flaw of an object, and skip the object from now on."""
         self._flawed.add(str(named.address))
         await self._flaws.add(flaw, named, self._store)
 

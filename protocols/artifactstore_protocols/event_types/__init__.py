@@ -12,6 +12,7 @@ from typing import Any, Final, override
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types.base import EventType, PayloadInvalid
 from artifactstore_protocols.event_types.command_noted import COMMAND_NOTED, CommandNoted
+from artifactstore_protocols.event_types.entries_released import ENTRIES_RELEASED, EntriesReleased
 from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
 from artifactstore_protocols.event_types.log_created import LOG_CREATED, LogCreated
 from artifactstore_protocols.event_types.objects_condemned import OBJECTS_CONDEMNED, ObjectsCondemned
@@ -27,6 +28,8 @@ from artifactstore_protocols.event_types.objects_retired import OBJECTS_RETIRED,
 from artifactstore_protocols.event_types.objects_stored import OBJECTS_STORED, ObjectsStored
 from artifactstore_protocols.event_types.package_annotated import PACKAGE_ANNOTATED, PackageAnnotated
 from artifactstore_protocols.event_types.package_created import PACKAGE_CREATED, PackageCreated
+from artifactstore_protocols.event_types.package_deleted import PACKAGE_DELETED, PackageDeleted
+from artifactstore_protocols.event_types.package_expired import PACKAGE_EXPIRED, PackageExpired
 from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALIZED, PackageFinalized
 from artifactstore_protocols.event_types.placing import Totals
 from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
@@ -35,6 +38,7 @@ from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
 
 __all__ = [
     "COMMAND_NOTED",
+    "ENTRIES_RELEASED",
     "EVENT_TYPES",
     "FILES_INGESTED",
     "LOG_CREATED",
@@ -47,11 +51,14 @@ __all__ = [
     "OBJECTS_STORED",
     "PACKAGE_ANNOTATED",
     "PACKAGE_CREATED",
+    "PACKAGE_DELETED",
+    "PACKAGE_EXPIRED",
     "PACKAGE_FINALIZED",
     "SCHEMA_REGISTERED",
     "TAG_DELETED",
     "TAG_SET",
     "CommandNoted",
+    "EntriesReleased",
     "EventType",
     "FilesIngested",
     "LogCreated",
@@ -65,6 +72,8 @@ __all__ = [
     "ObjectsStored",
     "PackageAnnotated",
     "PackageCreated",
+    "PackageDeleted",
+    "PackageExpired",
     "PackageFinalized",
     "Payload",
     "PayloadInvalid",
@@ -95,6 +104,9 @@ type Payload = (
     | TagSet
     | TagDeleted
     | PackageAnnotated
+    | EntriesReleased
+    | PackageDeleted
+    | PackageExpired
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -115,6 +127,9 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         TagSet: TAG_SET,
         TagDeleted: TAG_DELETED,
         PackageAnnotated: PACKAGE_ANNOTATED,
+        EntriesReleased: ENTRIES_RELEASED,
+        PackageDeleted: PACKAGE_DELETED,
+        PackageExpired: PACKAGE_EXPIRED,
     }
 )
 

@@ -18,6 +18,7 @@ from artifactstore_protocols.event_types.base import (
     fields_of,
     require_shortest,
 )
+from artifactstore_protocols.event_types.ending import check_not_gone
 from artifactstore_protocols.event_types.objects_stored import is_later_generation
 from artifactstore_protocols.event_types.placing import Totals, entry_needs, place_entries
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, Digest
@@ -43,7 +44,7 @@ from artifactstore_protocols.views import (
 if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
 
-__all__ = ["FILES_INGESTED", "FilesIngested", "check_contents", "ingest_files", "open_package"]
+__all__ = ["FILES_INGESTED", "FilesIngested", "check_contents", "ingest_files", "lost_contents", "open_package"]
 
 _NAME: Final = "v1.files.ingested"
 _TEXT, _NUMBER, _LIST = frozenset({str}), frozenset({int}), frozenset({list})
@@ -96,11 +97,13 @@ def open_package(package_id: str, state: LogState) -> PackageState:
 
     Raises:
         PackageNotFound: no package has this id.
+        PackageGone: the package was deleted or has expired.
         PackageFinalizedAlready: the package is finalized.
     """
     package = state.packages.get(package_id)
     if package is None:
         raise PackageNotFound(package_id)
+    check_not_gone(package)
     if package.finalized:
         raise PackageFinalizedAlready(package_id)
     return package
@@ -110,7 +113,8 @@ def ingest_files(command: IngestFiles, state: LogState, *, entries_max: int) -> 
     """Return the payload that puts entries into a package; None if all of them are there already.
 
     Raises:
-        PackageNotFound, PackageFinalizedAlready, PathTaken, PathConflict, TooManyFiles: the package cannot take them.
+        PackageNotFound, PackageGone, PackageFinalizedAlready, PathTaken, PathConflict, TooManyFiles: the package cannot
+            take them.
     """
     return _ingested(command.package_id, command.entries, command.on_existing, state, entries_max)
 
@@ -132,6 +136,19 @@ def _ingested(
         replaced=placement.replaced,
         removed=placement.removed,
     )
+
+
+def lost_contents(payload: FilesIngested, state: LogState) -> tuple[bytes, ...]:
+    """Return the contents to which no package refers any more after the event, in the order of the entries."""
+    entries = state.packages[payload.package_id].entries
+    change: dict[bytes, int] = {}
+    for key in payload.path_keys:
+        if key in payload.replaced and (digest := entries[key].digest):
+            change[digest] = change.get(digest, 0) - 1
+    for entry in payload.entries if change else ():
+        if entry.digest in change:
+            change[entry.digest] += 1
+    return tuple(digest for digest, count in change.items() if state.references.get(digest, 0) + count <= 0)
 
 
 def check_contents(

@@ -141,6 +141,10 @@ def _rows(payload: PackageCreated, stored: "StoredEvent") -> Iterable[RowOperati
         stored.sequence,
         None,  # finalized_sequence
         payload.schema,
+        None,  # gone_at
+        None,  # gone_by
+        None,  # gone_reason
+        None,  # gone_sequence
     )
     retention: Row = (
         payload.package_id,

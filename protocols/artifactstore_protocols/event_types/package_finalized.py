@@ -13,6 +13,7 @@ from artifactstore_protocols.commands import FinalizePackage
 from artifactstore_protocols.entries import Entry, Place
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types.base import Codec, EventType, Part, check_equal
+from artifactstore_protocols.event_types.ending import check_not_gone
 from artifactstore_protocols.identity import ContentAddress, Digest
 from artifactstore_protocols.manifest import Entry as ManifestEntry
 from artifactstore_protocols.manifest import FileEntry, Manifest
@@ -62,10 +63,12 @@ def finalize_package(command: FinalizePackage, state: LogState) -> PackageFinali
 
     Raises:
         PackageNotFound: no package has this id.
+        PackageGone: the package was deleted or has expired.
         PackageChanged: the manifest was built for another version of the package.
         SchemaViolated: the metadata and the annotations do not fit the package's schema.
     """
     package = _package(command.package_id, state)
+    check_not_gone(package)
     if package.finalized:
         return None
     if package.version != command.expected_version:
@@ -126,6 +129,7 @@ def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -
     """
     decoded = _decoded_manifest(payload)
     package = _package(decoded.package.package_id, state)
+    check_not_gone(package)
     if package.finalized:
         raise InvalidValue("event", package.package_id, "the package is finalized already")
     check_equal("name in the manifest", decoded.package.name, package.name)
@@ -186,7 +190,7 @@ def _listed(entry: Entry, state: LogState) -> tuple[object, ...]:
 
 def _evolve(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -> None:
     summary = _summary(payload)
-    state.finalize_package(state.packages[summary.package_id], summary.manifest_digest)
+    state.finalize_package(state.packages[summary.package_id], summary.manifest_digest, summary.expires_at_us)
 
 
 def _rows(payload: PackageFinalized, stored: "StoredEvent") -> Iterable[RowOperation]:

@@ -52,7 +52,7 @@ def _judge(payload: TagDeleted, _stored: "StoredEvent", state: LogState) -> None
 
 
 def _evolve(payload: TagDeleted, _stored: "StoredEvent", state: LogState) -> None:
-    del state.tags[payload.tag]
+    state.set_tag(payload.tag, None)
 
 
 def _rows(payload: TagDeleted, _stored: "StoredEvent") -> Iterable[RowOperation]:

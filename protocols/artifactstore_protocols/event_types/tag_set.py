@@ -8,6 +8,7 @@ from msgspec import Struct
 from artifactstore_protocols.commands import SetTag
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types.base import EventType, record_codec
+from artifactstore_protocols.event_types.ending import check_not_gone
 from artifactstore_protocols.packages import NotFinalized, PackageNotFound, TagProtected
 from artifactstore_protocols.state import LogState, Needs, TagState
 from artifactstore_protocols.views import TAGS, Put, Row, RowOperation
@@ -42,12 +43,14 @@ def set_tag(command: SetTag, state: LogState) -> TagSet | None:
 
     Raises:
         PackageNotFound: no package has this id.
+        PackageGone: the package was deleted or has expired.
         NotFinalized: the package is open.
         TagProtected: the tag is protected and names another package.
     """
     package, current = state.packages.get(command.package_id), state.tags.get(command.tag)
     if package is None:
         raise PackageNotFound(command.package_id)
+    check_not_gone(package)
     if not package.finalized:
         raise NotFinalized(command.package_id)
     if current is not None and current.protected and current.package_id != command.package_id:
@@ -73,7 +76,7 @@ def _judge(payload: TagSet, _stored: "StoredEvent", state: LogState) -> None:
 
 
 def _evolve(payload: TagSet, _stored: "StoredEvent", state: LogState) -> None:
-    state.tags[payload.tag] = TagState(payload.package_id, payload.protected)
+    state.set_tag(payload.tag, TagState(payload.package_id, payload.protected))
 
 
 def _rows(payload: TagSet, stored: "StoredEvent") -> Iterable[RowOperation]:

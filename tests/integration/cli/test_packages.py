@@ -188,6 +188,7 @@ COMMANDS = [
     ("manifest",),
     ("export",),
     ("verify",),
+    ("gc",),
     ("replay",),
     ("events",),
     ("history",),

@@ -94,7 +94,8 @@ DAMAGE = {
     "a package added": (
         "INSERT INTO artifact_packages SELECT 'forged', name, status, version, file_count, link_count, "
         "directory_count, total_bytes, retention_class, metadata, created_by, created_at, finalized_at, "
-        "manifest_digest, tree_digest, created_sequence, finalized_sequence, metadata_schema "
+        "manifest_digest, tree_digest, created_sequence, finalized_sequence, metadata_schema, "
+        "gone_at, gone_by, gone_reason, gone_sequence "
         "FROM artifact_packages LIMIT 1"
     ),
     "contents deleted": "DELETE FROM contents",
