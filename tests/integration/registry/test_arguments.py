@@ -144,6 +144,7 @@ def right_values(tree: Path) -> dict[str, object]:
         "hold": "h",
         "reason": "r",
         "duration": "1d",
+        "retention": "short",
         "before": "p",
         "after": "p",
         "tag": "t",
