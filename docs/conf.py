@@ -88,9 +88,9 @@ docs/how-to/embedding
 docs/how-to/ci
 docs/how-to/postgresql
 docs/how-to/backup
+docs/how-to/verifying
 docs/how-to/policies
 docs/how-to/space
-docs/how-to/verifying
 docs/how-to/testing-actors
 examples/README
 protocols/README

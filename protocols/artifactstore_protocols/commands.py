@@ -609,6 +609,15 @@ def command_digest(command: Command, principal: str) -> str:
     return _digest_of(canonical.encode_record([principal, asked]))
 
 
+def _asked_of_verification(command: RecordFindings | RecordVerification) -> RecordValue:
+    if isinstance(command, RecordFindings):
+        findings: list[RecordValue] = [[digest, *place, integrity] for digest, place, integrity in command.findings]
+        return ["findings", findings]
+    keys: list[RecordValue] = [[key.sequence, *key.place] for key in (command.first, command.last)]
+    counts: list[RecordValue] = [command.objects, command.bytes, command.damaged, command.missing]
+    return ["verified", keys, command.sample.share_ppm, command.sample.seed, counts]
+
+
 def _asked_of_name(command: SetTag | DeleteTag | SetKeepPolicy | DeleteKeepPolicy) -> RecordValue:
     """Return the request of a command about a tag or a keep policy."""
     match command:
@@ -620,15 +629,6 @@ def _asked_of_name(command: SetTag | DeleteTag | SetKeepPolicy | DeleteKeepPolic
             return ["keep", command.group, cast("dict[str, RecordValue]", command.rules.to_map())]
         case DeleteKeepPolicy():
             return ["unkeep", command.group]
-
-
-def _asked_of_verification(command: RecordFindings | RecordVerification) -> RecordValue:
-    if isinstance(command, RecordFindings):
-        findings: list[RecordValue] = [[digest, *place, integrity] for digest, place, integrity in command.findings]
-        return ["findings", findings]
-    keys: list[RecordValue] = [[key.sequence, *key.place] for key in (command.first, command.last)]
-    counts: list[RecordValue] = [command.objects, command.bytes, command.damaged, command.missing]
-    return ["verified", keys, command.sample.share_ppm, command.sample.seed, counts]
 
 
 def _digest_of(asked: bytes) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from artifactstore_protocols.errors import InvalidValue
 
-__all__ = ["age_text", "age_us", "duration_us", "moment_after", "span_of", "time_text"]
+__all__ = ["age_text", "duration_us", "moment_after", "span_of", "time_text"]
 
 _TIME = re.compile(r"[0-9]{4}(-[0-9]{2}){2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?")
 _AGO = re.compile(r"([0-9]{1,6})([mhdw])")
@@ -61,17 +61,6 @@ def duration_us(text: str) -> int | None:
 def time_text(us: int) -> str:
     """Return a time as text for people: 2026-11-28T14:30:00Z."""
     return (datetime.fromtimestamp(0, UTC) + timedelta(microseconds=us)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def age_us(text: str) -> int:
-    """Return the microseconds of an age such as 30m, 12h, 7d or 2w.
-
-    Raises:
-        InvalidValue: the text is no age.
-    """
-    if (ago := _AGO.fullmatch(text)) is None:
-        raise InvalidValue("age", text[:_SHOWN_CHARACTERS], "write 30m, 12h, 7d or 2w")
-    return int(ago[1]) * _UNITS_US[ago[2]]
 
 
 def age_text(age_us: int) -> str:

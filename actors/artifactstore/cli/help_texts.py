@@ -70,7 +70,9 @@ This may also shorten its retention, unless a hold is on it. The manifest keeps 
         "retention extend": """Keep a finalized package longer, from the end of its retention.
 
 If its retention has ended, from now.""",
-        "retention list": """List finalized packages whose retention has ended, first those that ended first.
+        "retention list": """List the finalized packages whose retention has ended.
+
+Those whose retention ended first come first.
 
 A package that a hold or a protected tag keeps is marked.""",
         "retention explain": "Say what keeps a package and until when, or what let it go.",

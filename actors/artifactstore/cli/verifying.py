@@ -12,7 +12,7 @@ from artifactstore.cli.output import counted, progress_bar, say, say_json, size_
 from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, NonzeroExit, invoker, on_store
 from artifactstore.cli.transfer import flaw_text
 from artifactstore.json_output import to_json
-from artifactstore_protocols.moments import age_us
+from artifactstore_protocols.moments import duration_us
 from artifactstore_protocols.records import RepairReport, VerifyReport
 from artifactstore_protocols.verification import SEED_MAX
 
@@ -54,7 +54,7 @@ def verify(
         raise typer.BadParameter("--max-age and --sample choose among all objects; leave out the package")
     if seed is not None and sample is None:
         raise typer.BadParameter("--seed goes with --sample")
-    max_age_s = None if max_age is None else age_us(max_age) // _US
+    max_age_s = None if max_age is None else _seconds_of(max_age)
     rate = None if limit_rate is None else size_of("--limit-rate", limit_rate)
     if rate == 0:
         raise typer.BadParameter("give a number of bytes a second", param_hint="--limit-rate")
@@ -78,6 +78,12 @@ def verify(
         _say_verified(report, whole=max_age is None and sample is None)
     if not report.sound:
         raise NonzeroExit(EXIT_DIFFERENT)
+
+
+def _seconds_of(text: str) -> int:
+    if (found := duration_us(text)) is None:
+        raise typer.BadParameter(f"{text!r} is no age: 12h, 30d, 8w", param_hint="--max-age")
+    return found // _US
 
 
 def _share_of(text: str) -> int:

@@ -61,9 +61,9 @@ class DatabaseInspection(Struct, frozen=True):
         read_only: the reason why the database cannot be written; None if it can.
         store_id: the store id of the database; None without this release's schema, or if its row is damaged.
         head: the sequence of the last event in the log.
-        observed_clock_us: the time that was observed or confirmed last; None before the first.
         unverified_since_us: since when nothing has read the object that was not read for the longest time; None without
             objects.
+        observed_clock_us: the time that was observed or confirmed last; None before the first.
     """
 
     revision: str | None
@@ -77,8 +77,8 @@ class DatabaseInspection(Struct, frozen=True):
     read_only: str | None = None
     store_id: str | None = None
     head: int = 0
-    observed_clock_us: int | None = None
     unverified_since_us: int | None = None
+    observed_clock_us: int | None = None
 
 
 async def inspect_database(

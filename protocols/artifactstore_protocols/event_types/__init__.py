@@ -124,6 +124,7 @@ type Payload = (
     | TagSet
     | TagDeleted
     | PackageAnnotated
+    | StoreVerified
     | KeepPolicySet
     | KeepPolicyDeleted
     | PackageDeleted
@@ -133,7 +134,6 @@ type Payload = (
     | RetentionChanged
     | ClockObserved
     | ClockConfirmed
-    | StoreVerified
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -154,6 +154,7 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         TagSet: TAG_SET,
         TagDeleted: TAG_DELETED,
         PackageAnnotated: PACKAGE_ANNOTATED,
+        StoreVerified: STORE_VERIFIED,
         KeepPolicySet: KEEP_POLICY_SET,
         KeepPolicyDeleted: KEEP_POLICY_DELETED,
         PackageDeleted: PACKAGE_DELETED,
@@ -163,7 +164,6 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         RetentionChanged: RETENTION_CHANGED,
         ClockObserved: CLOCK_OBSERVED,
         ClockConfirmed: CLOCK_CONFIRMED,
-        StoreVerified: STORE_VERIFIED,
     }
 )
 
