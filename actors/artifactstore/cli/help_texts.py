@@ -112,6 +112,10 @@ the rest. Exits 3 if anything is damaged or missing, and names the affected pack
 
 Checks both digests of every content. Without --from, says what is needed.
 Exits 3 if an object is still damaged or missing.""",
+        "gc": """Delete the objects that no package refers to, and give the disk space back.
+
+Other commands may run meanwhile. An object stays for the grace after its last package went. An interrupted run is
+continued by the next one.""",
         "replay": "Rebuild all tables from the log, and repair those that differ.",
         "events": """Print the log, one event a line; or export or import it.
 

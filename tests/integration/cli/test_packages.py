@@ -192,6 +192,7 @@ COMMANDS = [
     ("manifest",),
     ("export",),
     ("verify",),
+    ("gc",),
     ("replay",),
     ("events",),
     ("history",),

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Select, text
 
 from artifactstore.database.asyncio_core import AsyncConnection
+from artifactstore.database.collectable import collectable_page, totals_query, unreleased_page
 from artifactstore.database.database import Database
 from artifactstore.database.keep_policies import next_name_query
 from artifactstore.database.keeping import left_query, retained_query
@@ -28,6 +29,8 @@ from artifactstore_protocols.package_references import (
     OpenByName,
     PackageQuery,
 )
+from artifactstore_protocols.state import ObjectState
+from artifactstore_protocols.storage import Place
 from artifactstore_protocols.verification import SEED_MAX, DueKey, DueObjects, Sample
 from artifactstore_protocols.views import MarkVerified
 
@@ -169,6 +172,22 @@ async def test_a_range_is_marked_by_the_index(database: Database, sample: Sample
 
     steps = await database.read(look)
     assert any("ix_storage_locations_verified" in step for step in steps), steps
+
+
+@pytest.mark.parametrize("after", [None, Place("local", f"blake3/01/01/{'01' * 32}")], ids=["first", "next"])
+@pytest.mark.parametrize("state", ["condemned", "retired"])
+async def test_a_collection_reads_only_what_it_collects(
+    database: Database, state: ObjectState, after: Place | None
+) -> None:
+    for selected in (collectable_page(state, after, 100), totals_query(state)):
+        steps = await database.read(partial(plan_in_order, selected=selected))
+        assert any("ix_storage_locations_collectable" in step for step in steps), steps
+        assert not any("SCAN storage_locations" in step and "INDEX" not in step for step in steps), steps
+
+
+async def test_gone_packages_that_hold_entries_are_found_by_an_index(database: Database) -> None:
+    steps = await database.read(partial(plan_in_order, selected=unreleased_page(0, 100)))
+    assert any("ix_artifact_packages_unreleased" in step for step in steps), steps
 
 
 async def plan_in_order(connection: AsyncConnection, selected: Select[tuple[Any, ...]]) -> list[str]:
