@@ -188,6 +188,7 @@ COMMANDS = [
     ("manifest",),
     ("export",),
     ("verify",),
+    ("repair",),
     ("replay",),
     ("events",),
     ("history",),
