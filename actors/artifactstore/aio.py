@@ -204,6 +204,7 @@ class AsyncioRegistry:
     restore = _awaitable(Registry.restore)
     verify = _awaitable(Registry.verify)
     repair = _awaitable(Registry.repair)
+    collect_garbage = _awaitable(Registry.collect_garbage)
     replay = _awaitable(Registry.replay)
     stats = _awaitable(Registry.stats)
     disk_usage = _awaitable(Registry.disk_usage)

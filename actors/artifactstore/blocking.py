@@ -149,6 +149,7 @@ class BlockingRegistry:
     restore = _blocking(Registry.restore)
     verify = _blocking(Registry.verify)
     repair = _blocking(Registry.repair)
+    collect_garbage = _blocking(Registry.collect_garbage)
     replay = _blocking(Registry.replay)
     stats = _blocking(Registry.stats)
     disk_usage = _blocking(Registry.disk_usage)

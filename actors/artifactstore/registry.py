@@ -39,6 +39,7 @@ from artifactstore.supervision import NO_TIME_LIMIT, Tree
 from artifactstore.tree import Actors
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.canonical import CanonicalValue
+from artifactstore_protocols.collection import GRACE_S, ORPHAN_AGE_S, CollectionProgress, CollectionReport
 from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
@@ -170,11 +171,14 @@ class Registry:
       `trio.from_thread.run`.
     """
 
-    def __init__(self, actors: Actors, store: EventStore, tree: Tree, closed: trio.Event) -> None:
+    def __init__(
+        self, actors: Actors, store: EventStore, tree: Tree, closed: trio.Event, root: Path | None = None
+    ) -> None:
         self._actors_while_open = actors
         self._store_while_open = store
         self._tree = tree
         self._closed = closed
+        self._root = root
         self._run = trio.lowlevel.current_trio_token()
 
     @property
@@ -1483,6 +1487,51 @@ class Registry:
             work = partial(repair, self._store, actors.storage, opened, commit, progress, dry_run=dry_run)
             done = await outcome.acapture(work)
         return done.unwrap()
+
+    @checked
+    async def collect_garbage(
+        self,
+        *,
+        grace_s: float = GRACE_S,
+        orphan_age_s: float = ORPHAN_AGE_S,
+        dry_run: bool = False,
+        principal: str = DEFAULT_PRINCIPAL,
+        progress: Callable[[CollectionProgress], None] | None = None,
+    ) -> CollectionReport:
+        """Delete the objects that no package refers to, and give their room back.
+
+        Ingests, readers, backups and other collections may run meanwhile. An interrupted collection is continued by
+        the next one.
+
+        Args:
+            grace_s: how long an object is kept after its last package went, in seconds.
+            orphan_age_s: the age from which bytes that no event names are deleted, in seconds.
+            dry_run: only count.
+            principal: the principal.
+            progress: called after each page of objects.
+
+        Raises:
+            CollectionRefused: another store collects in the object root, or this database was put back to an earlier
+                point.
+            ProjectionDamaged: the tables contradict each other. Nothing more was deleted.
+            StorageError: the object root cannot be used.
+        """
+
+        async def commit(command: Command) -> Committed:
+            return await self._commit(command, principal, None)
+
+        from artifactstore.collecting import Collection  # noqa: PLC0415 - see above
+
+        collection = Collection(
+            self._store,
+            self._actors.storage,
+            self._root,
+            commit,
+            grace_s=grace_s,
+            orphan_age_s=orphan_age_s,
+            progress=progress,
+        )
+        return await (collection.preview() if dry_run else collection.run())
 
     @checked
     async def replay(

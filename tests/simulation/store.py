@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
 from artifactstore_protocols.admission import admit, admit_part, examine, run_needs
+from artifactstore_protocols.collection import CollectableObject, ObjectTotals, UnreleasedPackage
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
@@ -35,7 +36,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
-from artifactstore_protocols.state import LastEvent
+from artifactstore_protocols.state import LastEvent, ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.totals import totals_rows
@@ -438,6 +439,30 @@ class SimulatedEventStore:
             return replace(found, last_backup=runs.get("backup"))
 
         return await self._read("stats", totals)
+
+    async def collectable_objects(
+        self, state: ObjectState, *, after: Place | None, limit: int
+    ) -> Sequence[CollectableObject]:
+        """See `EventStore`."""
+        return await self._read("collectable", lambda: self._log.tables.collectable(state, after)[:limit])
+
+    async def collectable_totals(self, state: ObjectState, *, until_us: int | None = None) -> ObjectTotals:
+        """See `EventStore`."""
+        found = await self.collectable_objects(state, after=None, limit=1 << 62)
+        chosen = [each.size_bytes for each in found if until_us is None or each.changed_at_us <= until_us]
+        return ObjectTotals(len(chosen), sum(chosen))
+
+    async def unreleased_packages(self, *, after: int, limit: int) -> Sequence[UnreleasedPackage]:
+        """See `EventStore`."""
+        return await self._read("unreleased", lambda: self._log.tables.unreleased(after)[:limit])
+
+    async def entry_keys(self, number: int, *, after: str, limit: int) -> Sequence[str]:
+        """See `EventStore`."""
+        return await self._read("keys", lambda: self._log.tables.keys_of(number, after)[:limit])
+
+    async def object_states(self, places: Collection[Place]) -> Mapping[Place, ObjectState]:
+        """See `EventStore`."""
+        return await self._read("states", lambda: self._log.tables.states_at(places))
 
     async def note_run(self, kind: RunKind, last: LastRun) -> None:
         """Note a backup or a verification."""

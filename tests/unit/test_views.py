@@ -14,6 +14,7 @@ from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import ObjectFinding
 from artifactstore_protocols.entries import Place, StoredObject, directory_entry, file_entry, link_entry
 from artifactstore_protocols.event_types import (
+    EntriesReleased,
     FilesIngested,
     KeepPolicyDeleted,
     KeepPolicySet,
@@ -58,6 +59,7 @@ from artifactstore_protocols.views import (
     VIEWS,
     Cell,
     Delete,
+    DeleteRange,
     MarkVerified,
     NamedCells,
     Put,
@@ -307,6 +309,13 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
             put(PARENTS, PARENT_ROW),
         ],
     ),
+    "entries released": (
+        EntriesReleased("p", 7, "a", "é", 3, 2, 1, 9),
+        [
+            DeleteRange(FILES, (7,), "a", "é"),
+            Update(PACKAGES, ("p",), {"file_count": 3, "link_count": 2, "directory_count": 1, "total_bytes": 9}),
+        ],
+    ),
     "annotated": (
         PackageAnnotated("p", 7, {"score": 4, "hosts": ["é"]}, ("old",)),
         [
@@ -388,6 +397,8 @@ def as_lists(operations: Iterable[RowOperation]) -> list[RowOperation]:
         if isinstance(each, Update | MarkVerified)
         else replace(each, keys=list(each.keys))
         if isinstance(each, Delete)
+        else each
+        if isinstance(each, DeleteRange)
         else replace(each, rows=list(each.rows))
         for each in operations
     ]
@@ -483,8 +494,9 @@ _UPDATES: st.SearchStrategy[RowOperation] = st.one_of(
     ),
     st.builds(Update, st.just(RIGHT), st.tuples(_KEYS, st.integers(1, 2)), st.fixed_dictionaries({"a": _CELLS})),
 )
-_DELETES: st.SearchStrategy[RowOperation] = st.builds(
-    Delete, st.just(RIGHT), st.lists(st.tuples(_KEYS, st.integers(1, 2)), max_size=2)
+_DELETES: st.SearchStrategy[RowOperation] = st.one_of(
+    st.builds(Delete, st.just(RIGHT), st.lists(st.tuples(_KEYS, st.integers(1, 2)), max_size=2)),
+    st.builds(DeleteRange, st.just(RIGHT), st.tuples(_KEYS), st.integers(1, 2), st.integers(1, 2)),
 )
 operations = st.lists(_PUTS | _UPDATES | _DELETES, max_size=12)
 
@@ -498,7 +510,7 @@ def test_folded_operations_do_what_the_operations_do_one_by_one(
     plain.apply([*before, *batch])
     folded.apply(before)
     for operation in coalesce(batch):
-        if isinstance(operation, Update | Delete | MarkVerified):
+        if isinstance(operation, Update | Delete | DeleteRange | MarkVerified):
             folded.apply([operation])
             continue
         keys = [row[: operation.table.key_columns] for row in operation.rows]

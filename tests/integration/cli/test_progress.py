@@ -18,6 +18,7 @@ LONG = {
     "export": ("export", "n", "out"),
     "verify": ("verify",),
     "repair": ("repair", "--from", "tree"),
+    "gc": ("gc",),
     "replay": ("replay",),
     "events --export": ("events", "--export", "log"),
     "events --import": ("events", "--import", "earlier"),

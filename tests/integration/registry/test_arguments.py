@@ -103,6 +103,8 @@ KINDS = {
     "links": "policy",
     "check": "bool",
     "max_age_s": "float",
+    "grace_s": "float",
+    "orphan_age_s": "float",
     "progress": "callable",
     "form": "form",
     "where": "filter",
