@@ -36,7 +36,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
-from artifactstore_protocols.state import LastEvent, ObjectState
+from artifactstore_protocols.state import LastEvent, LogState, Needs, ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.totals import totals_rows
@@ -130,7 +130,7 @@ class SimulatedEventStore:
         try:
             judged = judge_batch(
                 requests,
-                self._log.tables.state(command_needs([request.command for request in requests])),
+                self._state(command_needs([request.command for request in requests])),
                 self._log.known(requests),
                 head=self._log.head(),
                 now_us=now_us,
@@ -189,7 +189,7 @@ class SimulatedEventStore:
     def _admitted(self, new: Sequence[StoredEvent]) -> list[RowOperation]:
         in_parts = len(new) == 1
         examined = [examine(stored, in_parts=in_parts) for stored in new]
-        state = self._log.tables.state(run_needs(examined))
+        state = self._state(run_needs(examined))
         state.commands = {stored.event.command.command_id for stored in self._log.events}
         if self._log.events:
             last = self._log.events[-1].event
@@ -198,11 +198,18 @@ class SimulatedEventStore:
         operations += totals_rows(state)
         for each in examined if in_parts else ():
             for part in each.parts():
-                admit_part(each, part, self._log.tables.state(part.needs))
+                admit_part(each, part, self._state(part.needs))
         return operations
 
     def must_be_writable(self) -> None:
         """It always is."""
+
+    def _state(self, needs: Needs) -> LogState:
+        """What a transaction sees; before the clock is observed, the time when the log began stands for it."""
+        state = self._log.tables.state(needs)
+        if state.clock_us is None and self._log.events:
+            state.clock_us = self._log.events[0].event.recorded_at_us
+        return state
 
     async def probe(self) -> LogReading:
         """The head."""
