@@ -1,4 +1,4 @@
-"""Maintenance: the actor of a service that runs jobs on a schedule, such as expiry, collection and verification.
+"""Maintenance: the actor of a service that repeats jobs, such as expiry, collection and verification.
 
 A job that is refused, for example because a clock is wrong, is logged and runs again at its next time. Two jobs may run
 concurrently, and the same job may run in several services: each job is safe for that.
@@ -6,15 +6,15 @@ concurrently, and the same job may run in several services: each job is safe for
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, override
+from typing import Final, NamedTuple, override
 
 import trio
 from msgspec import Struct
 
 from artifactstore.supervision import Actor
-from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.supervision import Refusal
 
-__all__ = ["FIRST_RUN_S", "Job", "Maintenance", "MaintenanceRole"]
+__all__ = ["FIRST_RUN_S", "Job", "JobResult", "Maintenance", "MaintenanceRole"]
 
 _logger = logging.getLogger("artifactstore.maintenance")
 
@@ -29,18 +29,25 @@ class MaintenanceRole:
     """The role of the actor that runs jobs on a schedule. It takes no messages."""
 
 
+class JobResult(NamedTuple):
+    """What one run of a job did, in one line, and whether all is well."""
+
+    text: str
+    is_well: bool = True
+
+
 class Job(Struct, frozen=True):
     """Work that a service repeats.
 
     Attributes:
         name: the name for logs, and of the task that `artifactstore actors` shows.
         every_s: the seconds from the end of one run to the start of the next.
-        run: does the work once, and returns one line that says what was done.
+        run: does the work once.
     """
 
     name: str
     every_s: float
-    run: Callable[[], Awaitable[str]]
+    run: Callable[[], Awaitable[JobResult]]
 
 
 class Maintenance(Actor[MaintenanceRole]):
@@ -62,7 +69,8 @@ class Maintenance(Actor[MaintenanceRole]):
         await trio.sleep(min(job.every_s, FIRST_RUN_S))
         while True:
             try:
-                _logger.info("%s: %s", job.name, await job.run())
-            except ArtifactStoreError as error:
+                text, is_well = await job.run()
+                _logger.log(logging.INFO if is_well else logging.WARNING, "%s: %s", job.name, text)
+            except Refusal as error:
                 _logger.warning("%s: %s", job.name, error)
             await trio.sleep(job.every_s)

@@ -192,6 +192,7 @@ COMMANDS = [
     ("manifest",),
     ("export",),
     ("verify",),
+    ("repair",),
     ("gc",),
     ("replay",),
     ("events",),

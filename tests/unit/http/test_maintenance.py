@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from artifactstore.http.maintenance import FIRST_RUN_S, Job, Maintenance, MaintenanceRole
+from artifactstore.http.maintenance import FIRST_RUN_S, Job, JobResult, Maintenance, MaintenanceRole
 from artifactstore.supervision import ActorRef, ActorSpec, SupervisorSpec, open_tree
 from artifactstore_protocols.errors import InvalidValue
 
@@ -24,9 +24,9 @@ async def test_each_job_runs_soon_after_the_start_and_then_at_its_period(
     ran = list[tuple[str, float]]()
 
     def job(name: str, every_s: float) -> Job:
-        async def run() -> str:
+        async def run() -> JobResult:
             ran.append((name, trio.current_time() - began))
-            return "done"
+            return JobResult("done")
 
         return Job(name, every_s, run)
 
@@ -40,33 +40,34 @@ async def test_each_job_runs_soon_after_the_start_and_then_at_its_period(
 async def test_a_refused_run_is_logged_and_the_next_one_comes_at_its_time(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answers: list[str | Exception] = [InvalidValue("clock", "2100", "it is wrong"), "2 packages expired"]
+    results = [JobResult("2 expired"), JobResult("3 damaged", is_well=False)]
+    errors = [InvalidValue("clock", "2100", "it is wrong")]
 
-    async def run() -> str:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    async def run() -> JobResult:
+        if errors:
+            raise errors.pop()
+        return results.pop(0)
 
     with caplog.at_level(logging.INFO, "artifactstore.maintenance"):
         async with open_tree(_tree(Job("expire", _HOUR_S, run))):
-            await trio.sleep(FIRST_RUN_S + _HOUR_S + 1)
+            await trio.sleep(FIRST_RUN_S + 2 * _HOUR_S + 1)
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("WARNING", "expire: invalid clock '2100': it is wrong"),
-        ("INFO", "expire: 2 packages expired"),
+        ("INFO", "expire: 2 expired"),
+        ("WARNING", "expire: 3 damaged"),
     ]
 
 
 async def test_a_long_run_is_not_overtaken_by_the_next(autojump_clock: trio.testing.MockClock) -> None:
     running = most = 0
 
-    async def run() -> str:
+    async def run() -> JobResult:
         nonlocal running, most
         running += 1
         most = max(most, running)
         await trio.sleep(10 * _HOUR_S)
         running -= 1
-        return "done"
+        return JobResult("done")
 
     async with open_tree(_tree(Job("verify", _HOUR_S, run))):
         await trio.sleep(40 * _HOUR_S)
