@@ -198,7 +198,7 @@ STORY: list[Step] = [
     Ingest(
         8,
         (
-            FileStep("a", b"yy", False),
+            FileStep("a", b"alone", False),
             FileStep("b", b"only", False),
             FileStep("c", b"", False, 1, "link"),
         ),
