@@ -201,6 +201,7 @@ class AsyncioRegistry:
     export_events = _awaitable(Registry.export_events)
     import_events = _awaitable(Registry.import_events)
     backup = _awaitable(Registry.backup)
+    preview_pruning = _awaitable(Registry.preview_pruning)
     restore = _awaitable(Registry.restore)
     verify = _awaitable(Registry.verify)
     repair = _awaitable(Registry.repair)

@@ -146,6 +146,7 @@ class BlockingRegistry:
     export_events = _blocking(Registry.export_events)
     import_events = _blocking(Registry.import_events)
     backup = _blocking(Registry.backup)
+    preview_pruning = _blocking(Registry.preview_pruning)
     restore = _blocking(Registry.restore)
     verify = _blocking(Registry.verify)
     repair = _blocking(Registry.repair)

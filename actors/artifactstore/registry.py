@@ -39,7 +39,7 @@ from artifactstore.supervision import NO_TIME_LIMIT, Tree
 from artifactstore.tree import Actors
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.canonical import CanonicalValue
-from artifactstore_protocols.collection import GRACE_S, ORPHAN_AGE_S, CollectionProgress, CollectionReport
+from artifactstore_protocols.collection import GRACE_S, ORPHAN_AGE_S, CollectionProgress, CollectionReport, ObjectTotals
 from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
@@ -1327,13 +1327,18 @@ class Registry:
 
     @checked
     async def backup(
-        self, directory: Path, *, progress: Callable[[TransferProgress], None] | None = None
+        self, directory: Path, *, prune: bool = False, progress: Callable[[TransferProgress], None] | None = None
     ) -> BackupReport:
         """Copy the log and all objects that it names to a directory, or update the backup in that directory.
 
         The backup is of the store at the time of the call; other writes continue meanwhile. Only missing events and
         objects are copied, and every byte is checked. The report lists objects of this store that are damaged or
         missing; all others are copied. A repeated call continues an interrupted backup.
+
+        Args:
+            directory: a new or empty directory, or an earlier backup.
+            prune: whether to remove from the backup the objects that this store has collected.
+            progress: called repeatedly with the work that is done.
 
         Raises:
             BackupRefused, LogDiffers: the directory holds something else, or the backup of another store.
@@ -1344,9 +1349,20 @@ class Registry:
         from artifactstore.last_runs import note_backup  # noqa: PLC0415 - see above
         from artifactstore.transfer.backup import back_up  # noqa: PLC0415 - see above
 
-        report = await back_up(self._store, self._actors.storage, directory, progress)
+        report = await back_up(self._store, self._actors.storage, directory, progress, prune=prune)
         await note_backup(self._store, report)
         return report
+
+    @checked
+    async def preview_pruning(self, directory: Path) -> ObjectTotals:
+        """Return how many objects, and bytes, `backup` with `prune` would remove from a backup.
+
+        Raises:
+            BackupRefused: the directory holds no backup.
+        """
+        from artifactstore.transfer.pruning import preview_pruning  # noqa: PLC0415 - see above
+
+        return await preview_pruning(self._store, directory)
 
     @checked
     async def restore(

@@ -325,6 +325,13 @@ class EventStore(Protocol):
         """Return the states of those of the places that have a row. Each place has the key of a content."""
         ...
 
+    async def collected_contents(self, addresses: Collection[ContentAddress]) -> frozenset[ContentAddress]:
+        """Return the contents whose objects are all retired or removed, and that no entry refers to.
+
+        Contents without any row are left out.
+        """
+        ...
+
     async def stats(self) -> StoreStats:
         """Return the totals and the last backup, at a cost that no number of rows changes."""
         ...

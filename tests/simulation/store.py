@@ -464,6 +464,10 @@ class SimulatedEventStore:
         """See `EventStore`."""
         return await self._read("states", lambda: self._log.tables.states_at(places))
 
+    async def collected_contents(self, addresses: Collection[ContentAddress]) -> frozenset[ContentAddress]:
+        """See `EventStore`."""
+        return await self._read("collected", lambda: self._log.tables.collected(addresses))
+
     async def note_run(self, kind: RunKind, last: LastRun) -> None:
         """Note a backup or a verification."""
         self._check_open()

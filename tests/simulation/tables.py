@@ -298,6 +298,12 @@ class Tables(MemoryViews):
         states = {_place(row): cast("ObjectState", text_of(row, "state")) for row in self.rows(LOCATIONS)}
         return {place: states[place] for place in places if place in states}
 
+    def collected(self, addresses: Collection[ContentAddress]) -> frozenset[ContentAddress]:
+        """See `EventStore.collected_contents`."""
+        used = {row["digest_primary"] for row in self.rows(FILES)} | {row["digest_primary"] for row in self._current()}
+        gone = {row["digest_primary"] for row in self.rows(LOCATIONS)} - used
+        return frozenset(address for address in addresses if address.digest.raw in gone)
+
     def flagged_counts(self) -> dict[str, int]:
         """See `EventStore.flagged_counts`."""
         problems = Counter(text_of(row, "integrity") for row in self._current())

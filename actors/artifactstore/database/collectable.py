@@ -11,6 +11,7 @@ from artifactstore.database.bulk import Query, Steps, lookup, query, run, wanted
 from artifactstore.database.schema import LIVE
 from artifactstore_protocols.collection import CollectableObject, ObjectTotals, UnreleasedPackage
 from artifactstore_protocols.event_types.object_places import digest_at
+from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import Place
 from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES
@@ -19,6 +20,8 @@ __all__ = [
     "collectable_objects",
     "collectable_page",
     "collectable_totals",
+    "collected_contents",
+    "collected_query",
     "entry_keys",
     "object_states",
     "totals_query",
@@ -111,6 +114,35 @@ async def object_states(connection: AsyncConnection, places: Collection[Place]) 
 
     await run(connection, steps())
     return {place: found[place] for place in places if place in found}
+
+
+async def collected_contents(
+    connection: AsyncConnection, addresses: Collection[ContentAddress]
+) -> frozenset[ContentAddress]:
+    """Return the contents whose objects are all retired or removed, and that no entry refers to."""
+    by_digest = {address.digest.raw: address for address in addresses}
+    statement = collected_query(connection.dialect.name)
+    found: set[ContentAddress] = set()
+
+    def steps() -> Steps[None]:
+        rows = yield lookup(statement, [(digest,) for digest in by_digest])
+        found.update(by_digest[digest] for (digest,) in rows)
+
+    if by_digest:
+        await run(connection, steps())
+    return frozenset(found)
+
+
+@cache
+def collected_query(database: str) -> Query:
+    """Return the query for those of the wanted contents that were collected."""
+    values = wanted(database, digest=bytes)
+    other = _locations.alias()
+    current = select(other.c.digest_primary).where(other.c.digest_primary == _locations.c.digest_primary)
+    current = current.where(other.c.state.in_([literal_column("'live'"), literal_column("'condemned'")]))
+    used = select(_files.c.digest_primary).where(_files.c.digest_primary == _locations.c.digest_primary)
+    selected = select(_locations.c.digest_primary).where(_locations.c.digest_primary == values["digest"])
+    return query(selected.where(~current.exists(), ~used.exists()), values, database)
 
 
 @cache

@@ -282,6 +282,10 @@ class SqlEventStore:
         """Return the states of objects at places."""
         return await self._database.read(lambda connection: collectable.object_states(connection, places))
 
+    async def collected_contents(self, addresses: Collection[ContentAddress]) -> frozenset[ContentAddress]:
+        """Return the contents that were collected."""
+        return await self._database.read(lambda connection: collectable.collected_contents(connection, addresses))
+
     async def stats(self) -> StoreStats:
         """Return the totals and the last backup."""
         return await self._database.read(stats.stats)

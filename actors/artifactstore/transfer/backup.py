@@ -30,6 +30,8 @@ from artifactstore.transfer.objects import (
     named_by,
     objects_in_projection,
 )
+from artifactstore.transfer.pruning import Pruning
+from artifactstore_protocols.collection import ObjectTotals
 from artifactstore_protocols.dataplane import IngestResult, RangeRefused, SourceOverrun, SourceTruncated
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
@@ -55,8 +57,10 @@ async def back_up(
     storage: ActorRef[StorageRole],
     path: Path,
     progress: Callable[[TransferProgress], None] | None,
+    *,
+    prune: bool = False,
 ) -> BackupReport:
-    """Create a backup, or update an existing one.
+    """Create a backup, or update an existing one. With `prune`, remove from it what the store has collected.
 
     Raises:
         BackupRefused: the directory cannot be used for a backup, or holds more events than this log.
@@ -67,7 +71,8 @@ async def back_up(
     """
     async with BackupDirectory.to_write(path) as directory, objects_to_write(directory) as objects:
         kept = await _kept(directory, store)
-        return await _Backup(store, storage, directory, objects, kept, progress).run()
+        pruning = Pruning(store, objects) if prune else None
+        return await _Backup(store, storage, directory, objects, kept, progress, pruning).run()
 
 
 async def _kept(directory: BackupDirectory, store: EventStore) -> LogFileSummary | None:
@@ -113,6 +118,7 @@ class _Backup:
         objects: BackupObjects,
         kept: LogFileSummary | None,
         progress: Callable[[TransferProgress], None] | None,
+        pruning: Pruning | None,
     ) -> None:
         self._store = store
         self._storage = storage
@@ -121,6 +127,7 @@ class _Backup:
         self._plane = objects.plane
         self._kept = kept
         self._progress = progress
+        self._pruning = pruning
         self._flaws = FlawNotes()
         self._flawed: set[str] = set()
         self._new_objects = self._new_bytes = 0
@@ -139,7 +146,11 @@ class _Backup:
             async for named in pages:
                 await self._copy(named, compare=True)
                 self._tell(size_bytes=sum(each.size_bytes for each in named))
+        if self._pruning is not None:
+            await self._pruning.look()
+            await self._include_removals()
         digest = await self._write_log(after)
+        pruned = ObjectTotals() if self._pruning is None else await self._pruning.remove()
         return BackupReport(
             directory=self._directory.name,
             events=self._head,
@@ -149,6 +160,8 @@ class _Backup:
             new_bytes=self._new_bytes,
             digest=str(digest),
             flaws=self._flaws.result(),
+            pruned_objects=pruned.objects,
+            pruned_bytes=pruned.bytes,
             limits=self._directory.limits.noted(),
         )
 
@@ -167,6 +180,8 @@ class _Backup:
     async def _copy_for(self, events: Sequence[StoredEvent]) -> None:
         """Copy the objects that a batch of events names, before the events are written."""
         by_address = {each.address: each for each in named_by(events)}
+        if self._pruning is not None:
+            self._pruning.keep(by_address)
         known = await self._store.known_objects(by_address)  # an object may have a newer key by now
         states = await self._store.object_states([each.place for each in by_address.values()])
         named = [

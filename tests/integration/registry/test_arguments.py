@@ -360,6 +360,7 @@ def open_in(program: str, *args: object, **kwargs: object) -> None:
         *[("storage_local_root", value) for value in (None, b"objects", 5, Path("a\0b"))],
         *[("log_level", value) for value in (None, 10, ["INFO"])],
         *[("package_files_max", value) for value in (None, b"5", 5.0, True, 0, -1, 2**63)],
+        *[("gc_hours", value) for value in (None, b"5", 5.0, True, -1, 8761)],
     ],
 )
 def test_a_setting_of_another_type_is_refused(name: str, value: object) -> None:
