@@ -153,7 +153,10 @@ def test_what_is_neither_a_file_nor_a_directory_cannot_be_ingested(
 
 def test_two_sources_of_one_name_are_refused(cli: Cli, tree: Path) -> None:
     line = cli.refused_without_a_trace("ingest", tree, tree, "--name", "n")
-    assert line == "path 'tree/README.md' refused: it occurs twice"
+    assert line == (
+        "path 'tree/README.md' refused: it occurs twice in the sources; rename one, or add the sources one by one: "
+        "`artifactstore package add` takes --prefix and --as"
+    )
 
 
 def deny(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
