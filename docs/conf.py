@@ -91,6 +91,7 @@ docs/how-to/backup
 docs/how-to/verifying
 docs/how-to/policies
 docs/how-to/space
+docs/how-to/collecting
 docs/how-to/testing-actors
 examples/README
 protocols/README

@@ -30,6 +30,7 @@ from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.storage import (
     BackendHealth,
     KeyTaken,
+    ListedObject,
     ObjectDamaged,
     ObjectMissing,
     PutOutcome,
@@ -48,7 +49,8 @@ PIECE_BYTES = 1 << 20
 BUSY_TIMEOUT_S = 30.0
 PAGE = 500
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS objects (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, size_bytes INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS objects (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, size_bytes INTEGER NOT NULL,
+    stored_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS pieces (object_id INTEGER, number INTEGER, content BLOB, PRIMARY KEY (object_id, number));
 CREATE TABLE IF NOT EXISTS canaries (token TEXT PRIMARY KEY);
 """
@@ -179,10 +181,19 @@ class SqliteBackend:
                 answers.append(found is not None)
         return answers
 
-    def list_keys(self, *, after: str = "", limit: int) -> Sequence[tuple[str, int]]:
-        query = "SELECT key, size_bytes FROM objects WHERE key > ? ORDER BY key LIMIT ?"
+    def list_keys(self, *, after: str = "", limit: int) -> Sequence[ListedObject]:
+        query = "SELECT key, size_bytes, ? - stored_at FROM objects WHERE key > ? ORDER BY key LIMIT ?"
         with faults("list"), contextlib.closing(self._connect()) as database:
-            return cast("list[tuple[str, int]]", database.execute(query, (after, limit)).fetchall())
+            return [ListedObject(*row) for row in database.execute(query, (time.time(), after, limit))]
+
+    def compact(self, check_cancelled: Callable[[], None]) -> int:  # noqa: ARG002 - it is one step
+        """SQLite gives free pages back when it writes the file anew, in one transaction."""
+        with faults("compact"), contextlib.closing(self._connect()) as database:
+            pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+            (before,) = database.execute(pages).fetchone()
+            database.execute("VACUUM").close()
+            (after,) = database.execute(pages).fetchone()
+            return max(0, int(before) - int(after))
 
     def health(self) -> BackendHealth:
         total = free = latency = failure = None
@@ -233,7 +244,8 @@ class SqliteBackend:
             if found[1] != size_bytes or not self._holds(database, found[0], pieces()):
                 raise KeyTaken(BACKEND_ID, object_key)
             return "deduplicated"
-        object_id = database.execute("INSERT INTO objects VALUES (NULL, ?, ?)", (object_key, size_bytes)).lastrowid
+        row = object_key, size_bytes, time.time()
+        object_id = database.execute("INSERT INTO objects VALUES (NULL, ?, ?, ?)", row).lastrowid
         rows = ((object_id, number, piece) for number, piece in enumerate(pieces()))
         database.executemany("INSERT INTO pieces VALUES (?, ?, ?)", rows).close()
         return "stored"

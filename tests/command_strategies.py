@@ -64,7 +64,7 @@ from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES
-from artifactstore_protocols.state import LogState
+from artifactstore_protocols.state import EntryCounts, LogState
 from artifactstore_protocols.verification import EVERY_OBJECT, SEED_MAX, SHARE_ALL_PPM, Sample, VerifiedKey
 from strategies import metadata_maps, paths
 
@@ -86,6 +86,7 @@ __all__ = [
     "Ids",
     "Ingest",
     "Ingested",
+    "LetGo",
     "Observe",
     "PlaceAHold",
     "Register",
@@ -256,7 +257,7 @@ def evolved(state: LogState, *commands: Command, entries_max: int = 1000, after:
 
 def opened(*files: tuple[str, bytes]) -> LogState:
     """The state once the first package is open and holds these files."""
-    state = evolved(LogState(), created())
+    state = evolved(LogState(counts=(EntryCounts(), EntryCounts())), created())
     return evolved(state, ingest(*(ingested(path, content) for path, content in files)), after=1) if files else state
 
 
@@ -418,6 +419,15 @@ class Expire:
 
 
 @dataclass(frozen=True, slots=True)
+class LetGo:
+    """A collector lets go of the entries of a package in a range of path keys."""
+
+    package: int
+    first: str
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlaceAHold:
     """Somebody places a hold, perhaps with an id that another hold has."""
 
@@ -491,6 +501,7 @@ type Step = (
     | Annotate
     | Delete
     | Expire
+    | LetGo
     | PlaceAHold
     | Release
     | Retain
@@ -563,6 +574,7 @@ _STEPS = st.one_of(
     st.builds(Retain, st.sampled_from([1, 1, 2]), st.sampled_from([*RETENTION_CLASSES, "", 1, 10**15])),
     st.builds(Extend, st.sampled_from([1, 1, 2]), st.sampled_from([1, 10**15]), _TIMES),
     st.builds(Delete, st.sampled_from([1, 2, 2]), st.booleans(), _TIMES),
+    st.builds(LetGo, st.sampled_from([1, 2, 2]), st.sampled_from(["!", "a", "c"]), st.sampled_from(["c", "ÿ"])),
     st.builds(
         Expire,
         st.sampled_from([1, 2, 2]),

@@ -46,6 +46,7 @@ from artifactstore_protocols.manifest import (
     Producer,
 )
 from artifactstore_protocols.metadata import Metadata
+from artifactstore_protocols.releasing import ReleaseEntries
 from artifactstore_protocols.state import EntryCounts, LogState
 from artifactstore_protocols.verification import VerifiedKey
 from artifactstore_protocols.views import (
@@ -70,6 +71,7 @@ from command_strategies import (
     Finalize,
     Find,
     Ingest,
+    LetGo,
     Observe,
     PlaceAHold,
     Register,
@@ -155,6 +157,8 @@ class MemoryLog:
                 package = self.state.packages.get(package_id_of(step.package))
                 version = max(0 if package is None else package.version - step.late, 0)
                 return ExpirePackage(package_id_of(step.package), step.rule, step.as_of_us, version)
+            case LetGo():
+                return ReleaseEntries(package_id_of(step.package), step.first, step.last)
             case Observe():
                 return (ConfirmClock if step.confirmed else ObserveClock)(step.at_us)
             case PlaceAHold() | Release() | Retain() | Extend():

@@ -47,6 +47,7 @@ from artifactstore_protocols.views import (
     VALUES,
     VIEWS,
     Delete,
+    DeleteRange,
     MarkVerified,
     NamedCells,
     Put,
@@ -67,7 +68,7 @@ class MemoryViews:
     def __init__(self, tables: Sequence[ViewTable] = VIEWS) -> None:
         self.tables: dict[ViewTable, dict[Row, NamedCells]] = {table: {} for table in tables}
 
-    def apply(self, operations: Iterable[RowOperation]) -> None:
+    def apply(self, operations: Iterable[RowOperation]) -> None:  # noqa: C901, PLR0912 - one case for each operation
         """Write them one by one, in the order in which they stand."""
         for operation in operations:
             table = self.tables[operation.table]
@@ -88,6 +89,9 @@ class MemoryViews:
                         sampled = not arcs or any(low <= digest[28:32] <= high for low, high in arcs)
                         if first <= at <= last and sampled and cells["state"] in {"live", "condemned"}:
                             table[key] = {**cells, "verified_sequence": sequence}
+                case DeleteRange(_view, prefix, first, last):
+                    for key in [key for key in table if key[:-1] == prefix and first <= key[-1] <= last]:  # type: ignore[operator]
+                        del table[key]
                 case Update(view, key, values):
                     assert values.keys() <= set(view.columns) - set(view.key)
                     if key in table:
@@ -107,7 +111,7 @@ class MemoryViews:
             digest.end(view, len(rows))
         return digest.result()
 
-    def state(self, needs: Needs | None = None) -> LogState:
+    def state(self, needs: Needs | None = None) -> LogState:  # noqa: C901 - one loop for each table
         """All that is true, as the writer would load it; with `needs`, of packages only those."""
         state = LogState()
         for row in self.rows(PACKAGES):
@@ -134,8 +138,9 @@ class MemoryViews:
         numbered = {package.number: package for package in state.packages.values()}
         for row in self.rows(FILES):
             package, key = numbered.get(number_of(row, "package_number")), text_of(row, "path_key")
-            if package is not None and not package.finalized and package.gone is None:  # others take no more
+            if package is not None:
                 package.entries[key] = self._entry(row)
+            if package is not None and not package.finalized and package.gone is None:  # others take no more
                 for above in ancestors(key):
                     package.below.setdefault(above, path_of(row))
         for row in self.rows(CONTENTS):

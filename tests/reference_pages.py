@@ -23,7 +23,7 @@ from artifactstore.cli.examples import EXAMPLES
 from artifactstore.config import ENVIRONMENT
 from artifactstore.doctor.checks import CHECKS
 from artifactstore.http.metrics import RequestCounts, Sources, exposition
-from artifactstore_protocols import canonical, records
+from artifactstore_protocols import canonical, collection, records
 from artifactstore_protocols.event_types import EVENT_TYPES, PACKAGE_FINALIZED, Payload, PayloadInvalid
 from artifactstore_protocols.supervision.lifecycle import mermaid
 from documents import ROOT
@@ -53,6 +53,7 @@ _JSON: Mapping[str, tuple[type[Struct] | str, ...]] = MappingProxyType(
         "backup": (records.BackupReport, records.BackupCheck),
         "restore": (records.RestoreReport,),
         "verify": (records.VerifyReport,),
+        "gc": (collection.CollectionReport,),
         "replay": (records.ReplayReport,),
         "events": (
             "sequence, event_id, type, subject, principal, recorded_at, payload",

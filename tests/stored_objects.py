@@ -29,7 +29,8 @@ class Row:
     def write_bytes(self, content: bytes) -> int:
         """Put bytes there behind the store's back."""
         with _file(self._root) as file:
-            file.execute("INSERT OR REPLACE INTO objects (key, content) VALUES (?, ?)", (self._key, content))
+            row = (self._key, 1, content)
+            file.execute("INSERT OR REPLACE INTO objects (key, stored_at, content) VALUES (?, ?, ?)", row)
         return len(content)
 
     def unlink(self, missing_ok: bool = False) -> None:

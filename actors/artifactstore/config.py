@@ -29,6 +29,9 @@ ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         "ARTIFACTSTORE_LOG_LEVEL": "WARNING",
         "ARTIFACTSTORE_PACKAGE_FILES_MAX": "100000",
         "ARTIFACTSTORE_STORAGE_SMALL_MAX": "65536",
+        "ARTIFACTSTORE_EXPIRE_HOURS": "0",
+        "ARTIFACTSTORE_GC_HOURS": "0",
+        "ARTIFACTSTORE_VERIFY_HOURS": "0",
     }
 )
 
@@ -41,6 +44,9 @@ _FILES_MAX: Final = 999_999_999
 
 _SMALL_MAX: Final = 1 << 20
 """The size in bytes of the largest object that the backend for small objects accepts."""
+
+_HOURS_MAX: Final = 8760
+"""The longest period of a service's jobs: a year."""
 
 _logger = logging.getLogger("artifactstore.settings")
 
@@ -61,6 +67,11 @@ class Settings(Struct, frozen=True):
         storage_small_max: The size in bytes, 0 to 1048576, up to which an object is stored as a row of
             `small/objects.db` below the root and not as a file. Use 0 on a network file system. A change does not move
             objects that are already stored.
+        expire_hours: Every how many hours the service lets go the packages whose retention is over, and those that its
+            keep policies no longer keep: 1 to 8760, or 0 for never.
+        gc_hours: Every how many hours the service collects garbage: 1 to 8760, or 0 for never.
+        verify_hours: Every how many hours the service verifies the objects that were not verified for 30 days: 1 to
+            8760, or 0 for never.
 
     Raises:
         InvalidValue: a setting is invalid.
@@ -71,6 +82,9 @@ class Settings(Struct, frozen=True):
     log_level: str = ENVIRONMENT["ARTIFACTSTORE_LOG_LEVEL"]
     package_files_max: int = int(ENVIRONMENT["ARTIFACTSTORE_PACKAGE_FILES_MAX"])
     storage_small_max: int = int(ENVIRONMENT["ARTIFACTSTORE_STORAGE_SMALL_MAX"])
+    expire_hours: int = int(ENVIRONMENT["ARTIFACTSTORE_EXPIRE_HOURS"])
+    gc_hours: int = int(ENVIRONMENT["ARTIFACTSTORE_GC_HOURS"])
+    verify_hours: int = int(ENVIRONMENT["ARTIFACTSTORE_VERIFY_HOURS"])
 
     def __post_init__(self) -> None:
         for name, meaning in _MEANINGS.items():
@@ -240,6 +254,9 @@ _MEANINGS: Mapping[str, Callable[[str, object], Any]] = MappingProxyType(
         "log_level": _log_level,
         "package_files_max": _whole_number(1, _FILES_MAX),
         "storage_small_max": _whole_number(0, _SMALL_MAX),
+        "expire_hours": _whole_number(0, _HOURS_MAX),
+        "gc_hours": _whole_number(0, _HOURS_MAX),
+        "verify_hours": _whole_number(0, _HOURS_MAX),
     }
 )
 """A parser for each setting, which raises `InvalidValue` for an invalid value. It returns parsed values unchanged."""

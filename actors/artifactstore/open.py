@@ -134,7 +134,7 @@ async def open_store(
                     await _claim(root, store)
                 _logger.info("the store is open: log in %s", store.name)
                 try:
-                    yield Registry(actors, store, tree, closed)
+                    yield Registry(actors, store, tree, closed, root)
                 finally:
                     closed.set()
                     if trio.current_effective_deadline() == -math.inf:  # cancelled

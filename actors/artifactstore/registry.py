@@ -39,6 +39,7 @@ from artifactstore.supervision import NO_TIME_LIMIT, Tree
 from artifactstore.tree import Actors
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.canonical import CanonicalValue
+from artifactstore_protocols.collection import GRACE_S, ORPHAN_AGE_S, CollectionProgress, CollectionReport, ObjectTotals
 from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
@@ -170,11 +171,14 @@ class Registry:
       `trio.from_thread.run`.
     """
 
-    def __init__(self, actors: Actors, store: EventStore, tree: Tree, closed: trio.Event) -> None:
+    def __init__(
+        self, actors: Actors, store: EventStore, tree: Tree, closed: trio.Event, root: Path | None = None
+    ) -> None:
         self._actors_while_open = actors
         self._store_while_open = store
         self._tree = tree
         self._closed = closed
+        self._root = root
         self._run = trio.lowlevel.current_trio_token()
 
     @property
@@ -1323,13 +1327,18 @@ class Registry:
 
     @checked
     async def backup(
-        self, directory: Path, *, progress: Callable[[TransferProgress], None] | None = None
+        self, directory: Path, *, prune: bool = False, progress: Callable[[TransferProgress], None] | None = None
     ) -> BackupReport:
         """Copy the log and all objects that it names to a directory, or update the backup in that directory.
 
         The backup is of the store at the time of the call; other writes continue meanwhile. Only missing events and
         objects are copied, and every byte is checked. The report lists objects of this store that are damaged or
         missing; all others are copied. A repeated call continues an interrupted backup.
+
+        Args:
+            directory: a new or empty directory, or an earlier backup.
+            prune: whether to remove from the backup the objects that this store has collected.
+            progress: called repeatedly with the work that is done.
 
         Raises:
             BackupRefused, LogDiffers: the directory holds something else, or the backup of another store.
@@ -1340,9 +1349,20 @@ class Registry:
         from artifactstore.last_runs import note_backup  # noqa: PLC0415 - see above
         from artifactstore.transfer.backup import back_up  # noqa: PLC0415 - see above
 
-        report = await back_up(self._store, self._actors.storage, directory, progress)
+        report = await back_up(self._store, self._actors.storage, directory, progress, prune=prune)
         await note_backup(self._store, report)
         return report
+
+    @checked
+    async def preview_pruning(self, directory: Path) -> ObjectTotals:
+        """Return how many objects, and bytes, `backup` with `prune` would remove from a backup.
+
+        Raises:
+            BackupRefused: the directory holds no backup.
+        """
+        from artifactstore.transfer.pruning import preview_pruning  # noqa: PLC0415 - see above
+
+        return await preview_pruning(self._store, directory)
 
     @checked
     async def restore(
@@ -1483,6 +1503,51 @@ class Registry:
             work = partial(repair, self._store, actors.storage, opened, commit, progress, dry_run=dry_run)
             done = await outcome.acapture(work)
         return done.unwrap()
+
+    @checked
+    async def collect_garbage(
+        self,
+        *,
+        grace_s: float = GRACE_S,
+        orphan_age_s: float = ORPHAN_AGE_S,
+        dry_run: bool = False,
+        principal: str = DEFAULT_PRINCIPAL,
+        progress: Callable[[CollectionProgress], None] | None = None,
+    ) -> CollectionReport:
+        """Delete the objects that no package refers to, and give their room back.
+
+        Ingests, readers, backups and other collections may run meanwhile. An interrupted collection is continued by
+        the next one.
+
+        Args:
+            grace_s: how long an object is kept after its last package went, in seconds.
+            orphan_age_s: the age from which bytes that no event names are deleted, in seconds.
+            dry_run: only count.
+            principal: the principal.
+            progress: called after each page of objects.
+
+        Raises:
+            CollectionRefused: another store collects in the object root, or this database was put back to an earlier
+                point.
+            ProjectionDamaged: the tables contradict each other. Nothing more was deleted.
+            StorageError: the object root cannot be used.
+        """
+
+        async def commit(command: Command) -> Committed:
+            return await self._commit(command, principal, None)
+
+        from artifactstore.collecting import Collection  # noqa: PLC0415 - see above
+
+        collection = Collection(
+            self._store,
+            self._actors.storage,
+            self._root,
+            commit,
+            grace_s=grace_s,
+            orphan_age_s=orphan_age_s,
+            progress=progress,
+        )
+        return await (collection.preview() if dry_run else collection.run())
 
     @checked
     async def replay(

@@ -13,7 +13,10 @@ from artifactstore.supervision import Actor, Concurrent, OnCancel, OnTaskCrash, 
 from artifactstore_protocols.dataplane import DataPlane, IngestResult, RangeRefused, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.messages import (
-    DeleteObject,
+    CompactStorage,
+    DeleteObjects,
+    ListBackends,
+    ListObjects,
     OpenObjectFile,
     ProbeStorage,
     ReadObjects,
@@ -25,12 +28,13 @@ from artifactstore_protocols.messages import (
     Stream,
     VerifyObjects,
 )
-from artifactstore_protocols.storage import BackendHealth, HeldFile, ObjectMissing, StorageError
+from artifactstore_protocols.storage import BackendHealth, HeldFile, ListedObject, ObjectMissing, StorageError
 
 __all__ = ["StorageActor"]
 
 _WRITES = 64
 _READS = 64
+_COMPACTIONS = 4
 
 
 class StorageActor(Actor[StorageRole]):
@@ -111,10 +115,25 @@ class StorageActor(Actor[StorageRole]):
         """Open the file of an object."""
         return await self._plane.object_file(message.known)
 
-    @handles(DeleteObject, mode=Concurrent(_READS), on_cancel=OnCancel.COMPLETE)
-    async def delete_object(self, message: DeleteObject) -> bool:
-        """Remove an object."""
-        return await self._plane.delete_object(message.known)
+    @handles(DeleteObjects, mode=Concurrent(_READS), on_cancel=OnCancel.COMPLETE)
+    async def delete_objects(self, message: DeleteObjects) -> tuple[bool | StorageError, ...]:
+        """Remove objects."""
+        return tuple(await self._plane.delete_objects(message.places))
+
+    @handles(ListBackends, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
+    async def list_backends(self, message: ListBackends) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the ids of the backends."""
+        return tuple(self._plane.backend_ids())
+
+    @handles(ListObjects, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
+    async def list_objects(self, message: ListObjects) -> tuple[ListedObject, ...]:
+        """Return a page of the objects of a backend."""
+        return tuple(await self._plane.list_objects(message.backend_id, after=message.after, limit=message.limit))
+
+    @handles(CompactStorage, mode=Concurrent(_COMPACTIONS), on_cancel=OnCancel.CANCEL)
+    async def compact(self, message: CompactStorage) -> int:
+        """Give the room of deleted objects back."""
+        return await self._plane.compact(message.backend_id)
 
     @handles(ProbeStorage, mode=Concurrent(4), on_cancel=OnCancel.CANCEL)
     async def probe(self, message: ProbeStorage) -> tuple[BackendHealth, ...]:  # noqa: ARG002

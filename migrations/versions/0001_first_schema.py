@@ -129,6 +129,14 @@ def upgrade() -> None:
         ["tree_digest", "finalized_sequence"],
     )
     op.create_index("ix_artifact_packages_id_end", "artifact_packages", [sa.text("substr(package_id, 31)")])
+    unreleased = sa.text("gone_at IS NOT NULL AND (file_count > 0 OR link_count > 0 OR directory_count > 0)")
+    op.create_index(
+        "ix_artifact_packages_unreleased",
+        "artifact_packages",
+        ["created_sequence"],
+        sqlite_where=unreleased,
+        postgresql_where=unreleased,
+    )
     op.create_index("ix_artifact_packages_created_sequence", "artifact_packages", ["created_sequence"])
     for column in ("name", "created_by", "retention_class", "status", "total_bytes"):
         op.create_index(
@@ -211,6 +219,14 @@ def upgrade() -> None:
         ["integrity"],
         sqlite_where=flagged,
         postgresql_where=flagged,
+    )
+    collectable = sa.text("state = 'condemned' OR state = 'retired'")
+    op.create_index(
+        "ix_storage_locations_collectable",
+        "storage_locations",
+        ["state", "digest_primary", "backend_id", "object_key"],
+        sqlite_where=collectable,
+        postgresql_where=collectable,
     )
 
     op.create_table(

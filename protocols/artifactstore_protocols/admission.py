@@ -17,7 +17,9 @@ from artifactstore_protocols.canonical import INTEGER_MAX
 from artifactstore_protocols.commands import check_caller
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.event_types import (
+    ENTRIES_RELEASED,
     FILES_INGESTED,
+    OBJECTS_CONDEMNED,
     OBJECTS_FLAGGED,
     OBJECTS_REPRIEVED,
     OBJECTS_RESTORED,
@@ -47,14 +49,18 @@ _FOLLOWS: Final = frozenset(
         (OBJECTS_STORED.name, FILES_INGESTED.name),
         (OBJECTS_STORED.name, OBJECTS_RETIRED.name),
         (FILES_INGESTED.name, OBJECTS_RETIRED.name),
+        (FILES_INGESTED.name, OBJECTS_CONDEMNED.name),
+        (OBJECTS_RETIRED.name, OBJECTS_CONDEMNED.name),
+        (ENTRIES_RELEASED.name, OBJECTS_CONDEMNED.name),
         (OBJECTS_FLAGGED.name, OBJECTS_RESTORED.name),
         (PACKAGE_EXPIRED.name, PACKAGE_EXPIRED.name),
     }
 )
 """Pairs of event types of which the second may directly follow the first in one command.
 
-An ingest reprieves objects, stores objects, adds entries and retires superseded keys. A verification flags objects and
-clears flags. Keep policies let several packages go.
+An ingest reprieves objects, stores objects, adds entries, retires superseded keys and condemns contents that it
+replaced. A collector releases entries and condemns their contents. A verification flags objects and clears flags. Keep
+policies let several packages go.
 """
 
 

@@ -21,6 +21,7 @@ from artifactstore_protocols.storage import (
     BackendHealth,
     HeldFile,
     KnownObject,
+    ListedObject,
     Place,
     StorageError,
     StorageReceipt,
@@ -360,8 +361,23 @@ class DataPlane(Protocol):
         """
         ...
 
-    async def delete_object(self, known: KnownObject) -> bool:
-        """Delete an object durably. Return False if it did not exist."""
+    async def delete_objects(self, places: Sequence[Place]) -> Sequence[bool | StorageError]:
+        """Delete objects durably. Return for each whether it existed, or why it could not be deleted.
+
+        The caller bounds the number of objects, and has the keys retired before: see `v1.objects.retired`.
+        """
+        ...
+
+    def backend_ids(self) -> Sequence[str]:
+        """Return the ids of all backends, in order."""
+        ...
+
+    async def list_objects(self, backend_id: str, *, after: str, limit: int) -> Sequence[ListedObject]:
+        """Return the objects of a backend; see `StorageBackend.list_keys`."""
+        ...
+
+    async def compact(self, backend_id: str) -> int:
+        """Give the room of deleted objects back to the device; see `StorageBackend.compact`."""
         ...
 
     async def health(self) -> Sequence[BackendHealth]:

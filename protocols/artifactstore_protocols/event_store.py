@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from artifactstore_protocols.collection import CollectableObject, ObjectTotals, UnreleasedPackage
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -30,6 +31,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
@@ -299,6 +301,35 @@ class EventStore(Protocol):
 
     async def flagged_counts(self) -> Mapping[str, int]:
         """Return the number of flagged objects for each problem that some object has: `damaged` or `missing`."""
+        ...
+
+    async def collectable_objects(
+        self, state: ObjectState, *, after: Place | None, limit: int
+    ) -> Sequence[CollectableObject]:
+        """Return up to `limit` objects that are `condemned` or `retired`, after a place, in a fixed order."""
+        ...
+
+    async def collectable_totals(self, state: ObjectState, *, until_us: int | None = None) -> ObjectTotals:
+        """Return the totals of the objects that are `condemned` or `retired`, since `until_us` at least if given."""
+        ...
+
+    async def unreleased_packages(self, *, after: int, limit: int) -> Sequence[UnreleasedPackage]:
+        """Return up to `limit` gone packages that still hold entries, after a package's number, in order of numbers."""
+        ...
+
+    async def entry_keys(self, number: int, *, after: str, limit: int) -> Sequence[str]:
+        """Return up to `limit` path keys of the package with this number, after a key, in order."""
+        ...
+
+    async def object_states(self, places: Collection[Place]) -> Mapping[Place, ObjectState]:
+        """Return the states of those of the places that have a row. Each place has the key of a content."""
+        ...
+
+    async def collected_contents(self, addresses: Collection[ContentAddress]) -> frozenset[ContentAddress]:
+        """Return the contents whose objects are all retired or removed, and that no entry refers to.
+
+        Contents without any row are left out.
+        """
         ...
 
     async def stats(self) -> StoreStats:

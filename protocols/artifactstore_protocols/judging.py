@@ -5,7 +5,7 @@ that the ones before it left. A rejected command writes nothing and does not mak
 that is in the log already, by its id or by its idempotency key, gets the events that it wrote then, and writes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import assert_never
 
 from msgspec import Struct, field
@@ -20,6 +20,7 @@ from artifactstore_protocols.commands import (
     DeleteTag,
     FinalizePackage,
     IngestFiles,
+    OnExisting,
     RecordFindings,
     RecordVerification,
     RegisterMetadataSchema,
@@ -42,12 +43,18 @@ from artifactstore_protocols.event_types import (
     type_of,
 )
 from artifactstore_protocols.event_types.command_noted import note_command
-from artifactstore_protocols.event_types.files_ingested import add_stored_bytes, check_contents, ingest_files
+from artifactstore_protocols.event_types.entries_released import release_entries, release_needs
+from artifactstore_protocols.event_types.files_ingested import (
+    add_stored_bytes,
+    check_contents,
+    ingest_files,
+    lost_contents,
+)
 from artifactstore_protocols.event_types.keep_policies_applied import application_needs, apply_keep_policies
 from artifactstore_protocols.event_types.keep_policy_deleted import delete_keep_policy
 from artifactstore_protocols.event_types.keep_policy_set import set_keep_policy
 from artifactstore_protocols.event_types.object_places import digest_at
-from artifactstore_protocols.event_types.objects_condemned import condemn_objects
+from artifactstore_protocols.event_types.objects_condemned import REPLACED, condemn_lost, condemn_objects
 from artifactstore_protocols.event_types.objects_flagged import judge_findings
 from artifactstore_protocols.event_types.objects_removed import remove_objects
 from artifactstore_protocols.event_types.objects_reprieved import reprieve_objects
@@ -74,6 +81,8 @@ from artifactstore_protocols.ids import event_id_of
 from artifactstore_protocols.judging_life_cycle import decide_life_cycle, life_cycle_needs
 from artifactstore_protocols.keep_policies import ApplyKeepPolicies
 from artifactstore_protocols.life_cycle import LifeCycleCommand
+from artifactstore_protocols.paths import path_key
+from artifactstore_protocols.releasing import ReleaseEntries
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.unfinished_import import UnfinishedImport, admit_command
@@ -98,7 +107,26 @@ class Judged(Struct):
 
 def command_needs(commands: Sequence[Command]) -> Needs:
     """Return the state that `decide` needs to judge some commands."""
-    return Needs.of_all(map(_needs, commands))
+    return Needs.of_all([*map(_needs, commands), *_repeated_needs(commands)])
+
+
+def _repeated_needs(commands: Sequence[Command]) -> Iterator[Needs]:
+    """Yield what a command needs that may replace entries which an earlier command of the batch puts there."""
+    put: dict[str, tuple[set[str], set[bytes]]] = {}
+    replacing = {
+        command.package_id
+        for command in commands
+        if isinstance(command, IngestFiles) and command.on_existing is OnExisting.REPLACE
+    }
+    for command in commands if replacing else ():
+        if not isinstance(command, IngestFiles) or command.package_id not in replacing:
+            continue
+        keys = {path_key(entry.path) for entry in command.entries}
+        before, digests = put.setdefault(command.package_id, (set(), set()))
+        digests.update(entry.digest for entry in command.entries if entry.digest)
+        if not keys.isdisjoint(before):
+            yield Needs(contents=frozenset(digests), references=frozenset(digests), counts=True)
+        before |= keys
 
 
 def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one case for each command
@@ -107,7 +135,9 @@ def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one cas
             return creation_needs(command)
         case IngestFiles():
             brought = frozenset(stored.digest for stored in command.stored)
-            return entry_needs(command.package_id, command.entries) | Needs(contents=brought)
+            replaces = command.on_existing is OnExisting.REPLACE
+            occupants = frozenset({command.package_id} if replaces else ())
+            return entry_needs(command.package_id, command.entries) | Needs(contents=brought, occupants=occupants)
         case RegisterMetadataSchema():
             return Needs(schemas=frozenset({command.name}))
         case SetTag() | DeleteTag() | SetKeepPolicy() | DeleteKeepPolicy():
@@ -116,6 +146,8 @@ def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one cas
             return Needs(packages=frozenset({command.package_id}), described=frozenset({command.package_id}))
         case ApplyKeepPolicies():
             return application_needs(command)
+        case ReleaseEntries():
+            return release_needs(command.package_id, command.first, command.last) | Needs(counts=True)
         case LifeCycleCommand():
             return life_cycle_needs(command)
         case RecordFindings() | RecordVerification():
@@ -190,6 +222,8 @@ def decide(  # noqa: C901, PLR0912 - one case for each command
             made = (annotate_package(command, state),)
         case ApplyKeepPolicies():
             made = apply_keep_policies(command, state)
+        case ReleaseEntries():
+            made = release_entries(command, state)
         case LifeCycleCommand():
             made = (decide_life_cycle(command, state),)
         case RecordFindings() | RecordVerification():
@@ -214,7 +248,10 @@ def _verified(command: RecordFindings | RecordVerification, state: LogState) -> 
 
 
 def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Payload | None, ...]:
-    """Return payloads that reprieve condemned objects, store new ones, put entries and retire superseded objects."""
+    """Return payloads that reprieve condemned objects, store new ones, put entries, retire superseded objects.
+
+    The last one condemns the contents that lose their last reference.
+    """
     ingested = ingest_files(command, state, entries_max=entries_max)
     entries = () if ingested is None else ingested.entries
     needed = {entry.digest for entry in entries if entry.digest}
@@ -223,7 +260,10 @@ def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Pa
     if ingested is not None and new:
         ingested = add_stored_bytes(ingested, new, state)
     stored, retired = _stored(new, state)
-    return reprieve_objects(sorted(needed), superseded(new, state), state), stored, ingested, retired
+    lost = () if ingested is None else lost_contents(ingested, state)
+    gone = superseded(new, state)
+    condemned = condemn_lost(lost, REPLACED, state, stored=new, gone=gone)
+    return reprieve_objects(sorted(needed), gone, state), stored, ingested, retired, condemned
 
 
 def _stored(new: tuple[StoredObject, ...], state: LogState) -> tuple[ObjectsStored | None, ObjectsRetired | None]:

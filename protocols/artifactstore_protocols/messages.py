@@ -54,7 +54,14 @@ from artifactstore_protocols.records import (
     ReplayReport,
 )
 from artifactstore_protocols.sources import SourceTree
-from artifactstore_protocols.storage import BackendHealth, HeldFile, KnownObject, Place, StorageError
+from artifactstore_protocols.storage import (
+    BackendHealth,
+    HeldFile,
+    KnownObject,
+    ListedObject,
+    Place,
+    StorageError,
+)
 from artifactstore_protocols.supervision import Message, Request
 from artifactstore_protocols.typed import check_fields
 from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
@@ -63,9 +70,10 @@ __all__ = [
     "AddDirectory",
     "AddFile",
     "Commit",
+    "CompactStorage",
     "DatabaseReading",
     "DatabaseRole",
-    "DeleteObject",
+    "DeleteObjects",
     "FinalizePackage",
     "GetHealth",
     "HeadMoved",
@@ -73,6 +81,8 @@ __all__ = [
     "ImportEvents",
     "IngestRole",
     "IngestTree",
+    "ListBackends",
+    "ListObjects",
     "OpenObjectFile",
     "OpenPackage",
     "OpenTail",
@@ -233,10 +243,28 @@ class OpenObjectFile(_Checked, Request[HeldFile | None, StorageRole], Struct, fr
     known: KnownObject
 
 
-class DeleteObject(_Checked, Request[bool, StorageRole], Struct, frozen=True):
-    """Remove an object. The reply is False if the object was missing."""
+class DeleteObjects(_Checked, Request[tuple[bool | StorageError, ...], StorageRole], Struct, frozen=True):
+    """Remove objects whose keys are retired. Results are in order: whether the object existed, or an error."""
 
-    known: KnownObject
+    places: tuple[Place, ...]
+
+
+class ListBackends(_Checked, Request[tuple[str, ...], StorageRole], Struct, frozen=True):
+    """Return the ids of all backends, in order."""
+
+
+class ListObjects(_Checked, Request[tuple[ListedObject, ...], StorageRole], Struct, frozen=True):
+    """List up to `limit` objects of a backend, those whose keys come after `after`; fewer on the last page."""
+
+    backend_id: str
+    after: str
+    limit: int
+
+
+class CompactStorage(_Checked, Request[int, StorageRole], Struct, frozen=True):
+    """Give the room of deleted objects of a backend back. The reply is the number of bytes by which it shrank."""
+
+    backend_id: str
 
 
 class ProbeStorage(_Checked, Request[tuple[BackendHealth, ...], StorageRole], Struct, frozen=True):

@@ -717,6 +717,8 @@ class BackupReport(Struct, frozen=True):
         new_bytes: the total size of the objects that this call copied.
         digest: the checksum of the last file of the backup's log, which covers the whole log.
         flaws: the objects of this store that could not be copied, since they are damaged or missing.
+        pruned_objects: the number of objects, collected by the store, that this call removed from the backup.
+        pruned_bytes: the total size of the objects that this call removed.
         limits: the limitations of the directory's file system.
     """
 
@@ -728,6 +730,8 @@ class BackupReport(Struct, frozen=True):
     new_bytes: int
     digest: str
     flaws: ObjectFlaws
+    pruned_objects: int
+    pruned_bytes: int
     limits: tuple[TargetLimit, ...]
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "CollectionRefused",
     "RootMarker",
     "claimed",
+    "collecting",
     "collection_refusal",
     "decode_marker",
     "encode_marker",
@@ -32,7 +33,7 @@ MARKER_BYTES_MAX: Final = 4096
 
 _FORMAT: Final = "artifactstore-root"
 
-type CollectionCode = Literal["root-unclaimed", "root-of-another-store", "store-rewound"]
+type CollectionCode = Literal["root-unclaimed", "root-of-another-store", "store-rewound", "root-unknown"]
 """The reason why a store may not collect in a root. These codes are stable."""
 
 
@@ -71,16 +72,25 @@ class CollectionRefused(ArtifactStoreError):
 
     @override
     def __str__(self) -> str:
+        explained = self.code in {"root-of-another-store", "store-rewound"}
+        return f"{self.reason}; `artifactstore doctor` says what to do" if explained else self.reason
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, without the way out of it."""
+        refused = f"store {self.store_id} may not collect here"
+        if self.code == "root-unknown":
+            return f"{refused}: its objects are in a backend of its own, which says nothing about who may collect in it"
         if self.marker is None:
-            return f"store {self.store_id} may not collect here: no store has claimed this object root"
+            return f"{refused}: no store has claimed this object root; open the store where the root can be written"
         if self.code == "root-of-another-store":
             return (
-                f"store {self.store_id} may not collect here: this object root belongs to store "
-                f"{self.marker.store_id}; this database is a clone of that store's, or both use the same directory"
+                f"{refused}: this object root belongs to store {self.marker.store_id}; this database is a clone of "
+                "that store's, or both use the same directory"
             )
         return (
-            f"store {self.store_id} may not collect here: its log ends at event {self.head}, and it has collected at "
-            f"event {self.marker.collected_at}, so this database was put back to an earlier point"
+            f"{refused}: its log ends at event {self.head}, and it has collected at event {self.marker.collected_at}, "
+            "so this database was put back to an earlier point"
         )
 
 
@@ -102,6 +112,18 @@ def collection_refusal(store_id: str, head: int, marker: RootMarker | None) -> C
     else:
         return None
     return CollectionRefused(code, store_id, head, marker)
+
+
+def collecting(store_id: str, head: int, marker: RootMarker | None) -> RootMarker:
+    """Return the marker of a root in which a store is about to delete what its log allowed up to `head`.
+
+    Raises:
+        CollectionRefused: the store may not collect in this root.
+    """
+    refusal = collection_refusal(store_id, head, marker)
+    if refusal is not None:
+        raise refusal
+    return RootMarker(store_id, head)
 
 
 def claimed(store_id: str, marker: RootMarker | None) -> RootMarker:

@@ -57,7 +57,11 @@ class Needs(Struct, frozen=True):
             `schemas`.
         groups: the names of packages whose finalized packages are needed, with their tags, as keep policies see them.
         keep_policies: whether all keep policies are needed.
+        ranges: (package id, first path key, last path key) for each range of entries to release. Loads its entries,
+            their contents and the references to those.
         counts: whether to count the entries of all packages.
+        occupants: the ids of packages whose needed entries may be replaced. The contents of these entries and the
+            references to them are needed, too. If one of them may lose its last reference, so are the counts.
         clock: whether the time that the store saw last is needed.
     """
 
@@ -75,6 +79,8 @@ class Needs(Struct, frozen=True):
     groups: frozenset[str] = frozenset()
     keep_policies: bool = False
     counts: bool = False
+    occupants: frozenset[str] = frozenset()
+    ranges: frozenset[tuple[str, str, str]] = frozenset()
     clock: bool = False
 
     @classmethod
@@ -353,10 +359,10 @@ class LogState(Struct):
         totals.changed = True
 
     def end_package(self, package: PackageState, gone: Gone) -> None:
-        """Record after an event that a package is gone, and take it out of the totals. Its entries are not needed."""
+        """Record after an event that a package is gone, and take it out of the totals."""
         counts = EntryCounts(package.files, package.links, package.directories, package.total_bytes)
         package.gone = gone
-        package.entries, package.below = {}, {}
+        package.below = {}
         self.groups.get(package.name, {}).pop(package.package_id, None)
         self._add_entries(EntryCounts(), counts)
         self.totals.packages -= 1
@@ -365,10 +371,10 @@ class LogState(Struct):
     def finalize_package(
         self, package: PackageState, manifest_digest: str, *, at_us: int, expires_at_us: int | None
     ) -> None:
-        """Finalize a package after an event, and count it in the totals. Its entries are no longer needed."""
+        """Finalize a package after an event, and count it in the totals."""
         package.finalized = True
         package.retained_from_us, package.expires_at_us = at_us, expires_at_us
         package.manifest_digest = manifest_digest
-        package.entries, package.below = {}, {}
+        package.below = {}
         self.totals.finalized += 1
         self.totals.changed = True

@@ -10,7 +10,7 @@ A backend stores immutable objects under keys, and is independent of packages an
 Only the data plane calls backends. It does the hashing and buffering, and provides the threads.
 """
 
-from collections.abc import Buffer, Iterable, Sequence
+from collections.abc import Buffer, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
@@ -39,6 +39,7 @@ __all__ = [
     "KeyRefused",
     "KeyTaken",
     "KnownObject",
+    "ListedObject",
     "ObjectDamaged",
     "ObjectMissing",
     "ObjectReader",
@@ -70,6 +71,18 @@ class Place(NamedTuple):
 
     backend_id: str
     object_key: str
+
+
+class ListedObject(NamedTuple):
+    """An object as a backend lists it.
+
+    `age_s` is the number of seconds since it was stored, by the clocks of this machine and of the backend. It decides
+    only when the bytes of an ingest that died may go; see `v1.objects.retired`.
+    """
+
+    object_key: str
+    size_bytes: int
+    age_s: float
 
 
 class KnownObject(NamedTuple):
@@ -297,11 +310,27 @@ class StorageBackend(Protocol):
         ...
 
     def delete_many(self, object_keys: Sequence[str]) -> Sequence[bool | StorageError]:
-        """Remove objects durably. Return for each key whether it had an object, or why the removal failed."""
+        """Remove objects durably. Return for each key whether it had an object, or why the removal failed.
+
+        A concurrent put of the same key either stores the object again or is undone by this call.
+        """
         ...
 
-    def list_keys(self, *, after: str = "", limit: int) -> Sequence[tuple[str, int]]:
-        """Return the keys after `after`, in bytewise order, each with the size of its object in bytes.
+    def compact(self, check_cancelled: Callable[[], None]) -> int:
+        """Give the room of deleted objects back to the device, as far as that is worth the work.
+
+        Concurrent calls continue meanwhile. Return the number of bytes by which the backend became smaller.
+
+        Args:
+            check_cancelled: called between steps; raises to abandon the rest.
+
+        Raises:
+            StorageDenied, StorageFull, StorageFailed: the backend cannot be written.
+        """
+        ...
+
+    def list_keys(self, *, after: str = "", limit: int) -> Sequence[ListedObject]:
+        """Return the objects whose keys come after `after`, in the bytewise order of their keys.
 
         The result may or may not include concurrent changes. A page of fewer than `limit` keys is the last.
 

@@ -41,6 +41,7 @@ __all__ = [
     "VIEWS",
     "Cell",
     "Delete",
+    "DeleteRange",
     "MarkVerified",
     "NamedCells",
     "Put",
@@ -295,7 +296,16 @@ class MarkVerified(Struct, frozen=True):
         return LOCATIONS
 
 
-type RowOperation = Put | PutIfAbsent | Update | Delete | MarkVerified
+class DeleteRange(Struct, frozen=True):
+    """Remove the rows whose key begins with the cells of `key`, and continues with one from `first` to `last`."""
+
+    table: ViewTable
+    key: Row
+    first: Cell
+    last: Cell
+
+
+type RowOperation = Put | PutIfAbsent | Update | Delete | DeleteRange | MarkVerified
 
 
 class ViewWriter(Protocol):
@@ -349,8 +359,8 @@ def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
     """Fold operations into fewer operations with the same effect, to be applied in order.
 
     No operation has two rows with the same key. A table gets at most one `Put` and one `PutIfAbsent`, with two
-    exceptions: a `Delete` or a `MarkVerified` ends the folding of earlier operations, and so does a `PutIfAbsent` that
-    follows an update of one of its keys, since its effect depends on whether the row exists.
+    exceptions: a `Delete`, `DeleteRange` or `MarkVerified` ends the folding of earlier operations, and so does a
+    `PutIfAbsent` that follows an update of one of its keys, since its effect depends on whether the row exists.
     """
     folds: dict[ViewTable, _Fold] = {}
     folded: list[RowOperation] = []
@@ -361,7 +371,7 @@ def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
         if isinstance(operation, Update):
             fold.update(operation)
             continue
-        if isinstance(operation, Delete | MarkVerified):  # these are rare, so operations are not folded across them
+        if isinstance(operation, Delete | DeleteRange | MarkVerified):  # rare, so operations are not folded across them
             folded += [*fold.operations(table), operation]
             del folds[table]
             continue

@@ -18,6 +18,7 @@ from artifactstore_protocols.entries import Entry, directory_entry, link_entry
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import (
     LOG_CREATED,
+    OBJECTS_CONDEMNED,
     OBJECTS_FLAGGED,
     OBJECTS_REPRIEVED,
     OBJECTS_RESTORED,
@@ -81,7 +82,15 @@ _NEVER: Final = (
 
 _BESIDE: Final = frozenset(
     each.name
-    for each in (LOG_CREATED, OBJECTS_STORED, OBJECTS_FLAGGED, OBJECTS_RESTORED, OBJECTS_REPRIEVED, OBJECTS_RETIRED)
+    for each in (
+        LOG_CREATED,
+        OBJECTS_CONDEMNED,
+        OBJECTS_FLAGGED,
+        OBJECTS_REPRIEVED,
+        OBJECTS_RESTORED,
+        OBJECTS_RETIRED,
+        OBJECTS_STORED,
+    )
 )
 """Events that stand beside the one that a call is about."""
 

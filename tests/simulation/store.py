@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
 from artifactstore_protocols.admission import admit, admit_part, examine, run_needs
+from artifactstore_protocols.collection import CollectableObject, ObjectTotals, UnreleasedPackage
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
@@ -35,7 +36,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
-from artifactstore_protocols.state import LastEvent
+from artifactstore_protocols.state import LastEvent, LogState, Needs, ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.totals import totals_rows
@@ -129,7 +130,7 @@ class SimulatedEventStore:
         try:
             judged = judge_batch(
                 requests,
-                self._log.tables.state(command_needs([request.command for request in requests])),
+                self._state(command_needs([request.command for request in requests])),
                 self._log.known(requests),
                 head=self._log.head(),
                 now_us=now_us,
@@ -188,7 +189,7 @@ class SimulatedEventStore:
     def _admitted(self, new: Sequence[StoredEvent]) -> list[RowOperation]:
         in_parts = len(new) == 1
         examined = [examine(stored, in_parts=in_parts) for stored in new]
-        state = self._log.tables.state(run_needs(examined))
+        state = self._state(run_needs(examined))
         state.commands = {stored.event.command.command_id for stored in self._log.events}
         if self._log.events:
             last = self._log.events[-1].event
@@ -197,11 +198,18 @@ class SimulatedEventStore:
         operations += totals_rows(state)
         for each in examined if in_parts else ():
             for part in each.parts():
-                admit_part(each, part, self._log.tables.state(part.needs))
+                admit_part(each, part, self._state(part.needs))
         return operations
 
     def must_be_writable(self) -> None:
         """It always is."""
+
+    def _state(self, needs: Needs) -> LogState:
+        """What a transaction sees; before the clock is observed, the time when the log began stands for it."""
+        state = self._log.tables.state(needs)
+        if state.clock_us is None and self._log.events:
+            state.clock_us = self._log.events[0].event.recorded_at_us
+        return state
 
     async def probe(self) -> LogReading:
         """The head."""
@@ -438,6 +446,34 @@ class SimulatedEventStore:
             return replace(found, last_backup=runs.get("backup"))
 
         return await self._read("stats", totals)
+
+    async def collectable_objects(
+        self, state: ObjectState, *, after: Place | None, limit: int
+    ) -> Sequence[CollectableObject]:
+        """See `EventStore`."""
+        return await self._read("collectable", lambda: self._log.tables.collectable(state, after)[:limit])
+
+    async def collectable_totals(self, state: ObjectState, *, until_us: int | None = None) -> ObjectTotals:
+        """See `EventStore`."""
+        found = await self.collectable_objects(state, after=None, limit=1 << 62)
+        chosen = [each.size_bytes for each in found if until_us is None or each.changed_at_us <= until_us]
+        return ObjectTotals(len(chosen), sum(chosen))
+
+    async def unreleased_packages(self, *, after: int, limit: int) -> Sequence[UnreleasedPackage]:
+        """See `EventStore`."""
+        return await self._read("unreleased", lambda: self._log.tables.unreleased(after)[:limit])
+
+    async def entry_keys(self, number: int, *, after: str, limit: int) -> Sequence[str]:
+        """See `EventStore`."""
+        return await self._read("keys", lambda: self._log.tables.keys_of(number, after)[:limit])
+
+    async def object_states(self, places: Collection[Place]) -> Mapping[Place, ObjectState]:
+        """See `EventStore`."""
+        return await self._read("states", lambda: self._log.tables.states_at(places))
+
+    async def collected_contents(self, addresses: Collection[ContentAddress]) -> frozenset[ContentAddress]:
+        """See `EventStore`."""
+        return await self._read("collected", lambda: self._log.tables.collected(addresses))
 
     async def note_run(self, kind: RunKind, last: LastRun) -> None:
         """Note a backup or a verification."""

@@ -13,9 +13,11 @@ from msgspec.structs import replace
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.admission import admit, examine
+from artifactstore_protocols.collection import CollectableObject, UnreleasedPackage
 from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_store import Location, PackageContents
+from artifactstore_protocols.event_types.object_places import digest_at
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
@@ -35,6 +37,7 @@ from artifactstore_protocols.records import (
 )
 from artifactstore_protocols.state import (
     LogState,
+    ObjectState,
 )
 from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.verification import DueKey, DueObjects
@@ -262,6 +265,45 @@ class Tables(MemoryViews):
         """The rows of live and condemned objects."""
         return [row for row in self.rows(LOCATIONS) if row["state"] in {"live", "condemned"}]
 
+    def collectable(self, state: ObjectState, after: Place | None) -> list[CollectableObject]:
+        """See `EventStore.collectable_objects`."""
+        sizes = {row["digest_primary"]: number_of(row, "size_bytes") for row in self.rows(CONTENTS)}
+        found = [
+            CollectableObject(_place(row), sizes.get(row["digest_primary"], 0), number_of(row, "changed_at"))
+            for row in self.rows(LOCATIONS)
+            if row["state"] == state
+        ]
+        found.sort(key=lambda each: (digest_at(each.place), each.place))
+        return [
+            each for each in found if after is None or (digest_at(each.place), each.place) > (digest_at(after), after)
+        ]
+
+    def unreleased(self, after: int) -> list[UnreleasedPackage]:
+        """See `EventStore.unreleased_packages`."""
+        held = Counter(number_of(row, "package_number") for row in self.rows(FILES))
+        found = [
+            UnreleasedPackage(text_of(row, "package_id"), number, held[number])
+            for row in self.rows(PACKAGES)
+            if row["gone_at"] is not None and held[number := number_of(row, "created_sequence")] and number > after
+        ]
+        return sorted(found, key=lambda each: each.number)
+
+    def keys_of(self, number: int, after: str) -> list[str]:
+        """See `EventStore.entry_keys`."""
+        keys = [text_of(row, "path_key") for row in self.rows(FILES) if row["package_number"] == number]
+        return sorted(key for key in keys if key > after)
+
+    def states_at(self, places: Collection[Place]) -> dict[Place, ObjectState]:
+        """See `EventStore.object_states`."""
+        states = {_place(row): cast("ObjectState", text_of(row, "state")) for row in self.rows(LOCATIONS)}
+        return {place: states[place] for place in places if place in states}
+
+    def collected(self, addresses: Collection[ContentAddress]) -> frozenset[ContentAddress]:
+        """See `EventStore.collected_contents`."""
+        used = {row["digest_primary"] for row in self.rows(FILES)} | {row["digest_primary"] for row in self._current()}
+        gone = {row["digest_primary"] for row in self.rows(LOCATIONS)} - used
+        return frozenset(address for address in addresses if address.digest.raw in gone)
+
     def flagged_counts(self) -> dict[str, int]:
         """See `EventStore.flagged_counts`."""
         problems = Counter(text_of(row, "integrity") for row in self._current())
@@ -405,6 +447,10 @@ def due_key(at: Location) -> DueKey:
 def _is_sampled(at: Location, due: DueObjects) -> bool:
     end, arcs = due_key(at)[1][28:], due.sample.arcs
     return not arcs or any(first <= end <= last for first, last in arcs)
+
+
+def _place(row: NamedCells) -> Place:
+    return Place(text_of(row, "backend_id"), text_of(row, "object_key"))
 
 
 def _location(row: NamedCells, content: NamedCells) -> Location:

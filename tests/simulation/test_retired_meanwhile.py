@@ -5,9 +5,7 @@ import pytest
 from artifactstore.ingest.steps import Steps
 from artifactstore_protocols.commands import Command, CondemnObjects, IngestFiles, RemoveObjects, RetireObjects
 from artifactstore_protocols.events import Committed
-from artifactstore_protocols.identity import ContentAddress, Digest
-from artifactstore_protocols.messages import DeleteObject
-from artifactstore_protocols.storage import KnownObject
+from artifactstore_protocols.messages import DeleteObjects
 from simulation.calls import Ending
 from simulation.run import simulate
 from simulation.workload import Client, CreatePackage, IngestDirectory, IngestFile, Operation, Workload
@@ -53,10 +51,7 @@ class Collector:
         done = await self._original(steps, RetireObjects(places, self._cause), "collector", None)
         self.retired += len(places) if done.events else 0
         if self._deletes:
-            for stored in command.stored:
-                address = ContentAddress(Digest("blake3", stored.digest.hex()))
-                known = KnownObject(address, stored.size_bytes, stored.place)
-                await steps._storage.ask(DeleteObject(known))  # pyright: ignore[reportPrivateUsage]
+            await steps._storage.ask(DeleteObjects(places))  # pyright: ignore[reportPrivateUsage]
             await self._original(steps, RemoveObjects(places), "collector", None)
 
 

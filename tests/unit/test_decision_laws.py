@@ -1,5 +1,6 @@
 """What decisions and projections keep to, whatever is tried in whatever order."""
 
+from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
 from itertools import count, cycle
@@ -58,6 +59,22 @@ FILLED: list[Step] = [Create(1, "standard", {}), _put("c", "directory"), _put("c
 
 def known(state: LogState, needed: Needs) -> LogState:
     """Of all that is true what is needed, and nothing more."""
+    occupants = Counter(
+        entry.digest
+        for key in needed.occupants & state.packages.keys()
+        for path, entry in state.packages[key].entries.items()
+        if (key, path) in needed.entries | needed.at and entry.digest
+    )
+    counts = any(state.references[digest] <= count for digest, count in occupants.items())
+    released = {
+        (key, path): entry.digest
+        for key, first, last in needed.ranges
+        for path, entry in (state.packages[key].entries.items() if key in state.packages else ())
+        if first <= path <= last
+    }
+    digests = frozenset({*released.values()} - {b""})
+    needed |= Needs(at=frozenset(released), contents=digests, references=digests)
+    needed |= Needs(contents=frozenset(occupants), references=frozenset(occupants), counts=counts)
     return LogState(
         packages={
             key: replace(

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from artifactstore_protocols.commands import ENTRIES_MAX, OnExisting
 from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
-from artifactstore_protocols.event_types import FilesIngested, ObjectsStored, Payload, Totals
+from artifactstore_protocols.event_types import FilesIngested, ObjectsCondemned, ObjectsStored, Payload, Totals
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.judging import decide
 from artifactstore_protocols.packages import (
@@ -28,6 +28,7 @@ from command_strategies import (
     ingested,
     opened,
     package_id_of,
+    place_of,
     stored_object,
 )
 
@@ -168,8 +169,11 @@ def test_resume_refuses_another_entry_at_the_path(other: Ingested) -> None:
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 def test_replace_lets_another_entry_take_the_place(other: Ingested) -> None:
-    payload = decided(opened(("a", b"x"), ("b", b"yy")), other, on_existing=OnExisting.REPLACE)[-1]
-    assert isinstance(payload, FilesIngested)
+    state = opened(("a", b"x"), ("b", b"yy"))
+    payloads = decided(state, other, on_existing=OnExisting.REPLACE)
+    [(at, payload)] = [(at, each) for at, each in enumerate(payloads) if isinstance(each, FilesIngested)]
+    lost = (ObjectsCondemned((place_of(b"x"),), "replaced"),)
+    assert payloads[at + 1 :] == (() if other.entry.digest == stored_object(b"x").digest else lost)
     assert payload.replaced == {"a"}
     kind = other.entry.kind
     files = 1 + (kind == "file")

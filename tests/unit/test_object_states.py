@@ -50,9 +50,8 @@ def put(path: str, content: bytes, generation: int = 1) -> Ingest:
     return Ingest(1, (FileStep(path, content, False, generation),), OnExisting.REPLACE)
 
 
-UNUSED: list[Step] = [Create(1, "standard", {}), put("a", b"x"), put("a", b"yy")]
+CONDEMNED: list[Step] = [Create(1, "standard", {}), put("a", b"x"), put("a", b"yy")]
 """A package held `x` once, and holds `yy`."""
-CONDEMNED: list[Step] = [*UNUSED, Condemn((b"x",))]
 RETIRED: list[Step] = [*CONDEMNED, Retire(((b"x", 1),), "condemned")]
 REMOVED: list[Step] = [*RETIRED, Remove(((b"x", 1),))]
 
@@ -86,10 +85,36 @@ def states(log: MemoryLog, content: bytes = b"x") -> dict[str, str]:
 
 
 def test_only_contents_that_no_package_refers_to_are_condemned() -> None:
-    log = told(*UNUSED)
-    assert news(log, Condemn((b"x", b"yy", b"never stored"))) == [ObjectsCondemned((place_of(b"x"),), "unreferenced")]
+    log = told(Create(1, "standard", {}), put("a", b"x"))
+    [_stored, _files, condemned] = news(log, put("a", b"yy"))
+    assert condemned == ObjectsCondemned((place_of(b"x"),), "replaced")
     assert (states(log), states(log, b"yy")) == ({"": "condemned"}, {"": "live"})
-    assert news(log, Condemn((b"x",))) == []
+    assert news(log, Condemn((b"x", b"yy", b"never stored"))) == []
+
+
+def test_a_content_that_another_path_or_package_holds_is_not_condemned_when_it_is_replaced() -> None:
+    log = told(Create(1, "standard", {}), Create(2, "standard", {}), put("a", b"x"), put("b", b"x"))
+    log.ask(Ingest(2, (FileStep("c", b"x", False),), OnExisting.REPLACE))
+    assert len(news(log, put("a", b"yy"))) == 2
+    assert len(news(log, put("b", b"yy"))) == 1
+    assert states(log) == {"": "live"}
+    [_files, condemned] = news(log, Ingest(2, (FileStep("c", b"yy", False),), OnExisting.REPLACE))
+    assert isinstance(condemned, ObjectsCondemned)
+    assert states(log) == {"": "condemned"}
+
+
+def test_contents_that_change_places_in_one_command_are_not_condemned() -> None:
+    log = told(Create(1, "standard", {}), put("a", b"x"), put("b", b"yy"))
+    swapped = (FileStep("a", b"yy", False), FileStep("b", b"x", False))
+    assert len(news(log, Ingest(1, swapped, OnExisting.REPLACE))) == 1
+
+
+def test_a_replaced_content_whose_object_is_stored_again_is_condemned_at_its_new_key() -> None:
+    log = told(Create(1, "standard", {}), put("a", b"x"), Find(((b"x", "damaged"),)))
+    file, brought = FileStep("a", b"yy", False).ingested(), stored_object(b"x", 2)
+    command = IngestFiles(package_id_of(1), (file.entry,), (file.stored, brought), OnExisting.REPLACE)
+    assert log.commit(command) is None
+    assert states(log) == {"": "retired", ".g2": "condemned"}
 
 
 @pytest.mark.parametrize("brings", [True, False], ids=["with a receipt", "without"])
@@ -165,8 +190,8 @@ def test_an_orphan_is_retired_and_its_row_has_no_time_of_storing() -> None:
 
 
 def test_what_is_not_condemned_is_not_retired_and_what_is_not_retired_is_not_removed() -> None:
-    log = told(*UNUSED)
-    assert news(log, Retire(((b"x", 1), (b"yy", 1)), "condemned")) == []
+    log = told(*CONDEMNED)
+    assert news(log, Retire(((b"yy", 1),), "condemned")) == []
     for step in (Remove(((b"x", 1),)), Remove(((b"yy", 2),))):
         assert isinstance(refusal(log, step), InvalidValue)
     assert news(told(*REMOVED), Remove(((b"x", 1),))) == []
@@ -176,7 +201,7 @@ def test_a_removed_row_stays_as_a_record() -> None:
     log = told(*REMOVED)
     [row] = [row for row in log.views.rows(LOCATIONS) if row["state"] == "removed"]
     assert row["object_key"] == place_of(b"x").object_key
-    assert (row["stored_at"], row["changed_at"], row["rule"]) == (1_000_002, 1_000_006, "unreferenced")
+    assert (row["stored_at"], row["changed_at"], row["rule"]) == (1_000_002, 1_000_005, "replaced")
 
 
 @pytest.mark.parametrize("step", [Condemn((b"x",)), Retire(((b"x", 1),), "condemned"), Retire(((b"x", 9),), "orphan")])
@@ -188,7 +213,7 @@ def test_nothing_is_condemned_or_retired_while_entries_and_totals_disagree(step:
 
 def test_an_object_whose_row_was_lost_is_no_orphan() -> None:
     for content in (b"yy", b"x"):  # one is in a package, the other is not
-        log = told(*UNUSED)
+        log = told(*CONDEMNED)
         del log.state.objects[stored_object(content).digest]
         assert isinstance(refusal(log, Retire(((content, 1),), "orphan")), ProjectionDamaged)
 
@@ -203,14 +228,14 @@ def test_a_key_of_another_content_is_no_place_for_one() -> None:
 
 
 HOSTILE: dict[str, tuple[list[Step], Payload]] = {
-    "condemned in a package": (UNUSED, ObjectsCondemned((place_of(b"yy"),), "unreferenced")),
+    "condemned in a package": (CONDEMNED, ObjectsCondemned((place_of(b"yy"),), "unreferenced")),
     "condemned twice": (CONDEMNED, ObjectsCondemned((place_of(b"x"),), "unreferenced")),
-    "reprieved while live": (UNUSED, ObjectsReprieved((place_of(b"x"),))),
-    "retired while live": (UNUSED, ObjectsRetired((place_of(b"x"),), "condemned")),
+    "reprieved while live": (CONDEMNED, ObjectsReprieved((place_of(b"yy"),))),
+    "retired while live": (CONDEMNED, ObjectsRetired((place_of(b"yy"),), "condemned")),
     "retired twice": (RETIRED, ObjectsRetired((place_of(b"x"),), "condemned")),
-    "superseded by nothing": (UNUSED, ObjectsRetired((place_of(b"yy"),), "superseded")),
-    "superseded, and unknown": (UNUSED, ObjectsRetired((place_of(b"x", 2),), "superseded")),
-    "an orphan with a row": (UNUSED, ObjectsRetired((place_of(b"yy"),), "orphan")),
+    "superseded by nothing": (CONDEMNED, ObjectsRetired((place_of(b"yy"),), "superseded")),
+    "superseded, and unknown": (CONDEMNED, ObjectsRetired((place_of(b"x", 2),), "superseded")),
+    "an orphan with a row": (CONDEMNED, ObjectsRetired((place_of(b"yy"),), "orphan")),
     "stored at a retired key": (RETIRED, ObjectsStored("blake3", (stored_object(b"x"),))),
 }
 

@@ -20,6 +20,7 @@ from artifactstore_protocols.event_types import (
     ClockConfirmed,
     ClockObserved,
     CommandNoted,
+    EntriesReleased,
     FilesIngested,
     HoldPlaced,
     HoldReleased,
@@ -155,6 +156,19 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
     "v1.retention.changed": (
         RetentionChanged("p", "custom", 5, 7),
         {"package_id": "p", "retention_class": "custom", "duration_us": 5, "expires_at_us": 7},
+    ),
+    "v1.entries.released": (
+        EntriesReleased(PACKAGE_ID, 2, "a", "é", 3, 2, 1, 9),
+        {
+            "package_id": PACKAGE_ID,
+            "package_number": 2,
+            "first": "a",
+            "last": "é",
+            "package_files": 3,
+            "package_links": 2,
+            "package_directories": 1,
+            "package_bytes": 9,
+        },
     ),
     "v1.package.annotated": (
         PackageAnnotated(PACKAGE_ID, 2, {"score": 4, "hosts": ["a"]}, ("old",)),

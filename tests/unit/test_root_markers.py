@@ -37,7 +37,16 @@ def test_a_store_collection_refusal_exactly_where_it_is_named_and_has_not_gone_b
 @pytest.mark.parametrize(
     ("store_id", "head", "marker", "code", "message"),
     [
-        (ONE, 7, None, "root-unclaimed", f"store {ONE} may not collect here: no store has claimed this object root"),
+        (
+            ONE,
+            7,
+            None,
+            "root-unclaimed",
+            (
+                f"store {ONE} may not collect here: no store has claimed this object root; open the store where the "
+                "root can be written"
+            ),
+        ),
         (
             ONE,
             7,
@@ -45,7 +54,7 @@ def test_a_store_collection_refusal_exactly_where_it_is_named_and_has_not_gone_b
             "root-of-another-store",
             (
                 f"store {ONE} may not collect here: this object root belongs to store {TWO}; this database is a "
-                "clone of that store's, or both use the same directory"
+                "clone of that store's, or both use the same directory; `artifactstore doctor` says what to do"
             ),
         ),
         (
@@ -55,7 +64,7 @@ def test_a_store_collection_refusal_exactly_where_it_is_named_and_has_not_gone_b
             "store-rewound",
             (
                 f"store {ONE} may not collect here: its log ends at event 7, and it has collected at event 9, so this "
-                "database was put back to an earlier point"
+                "database was put back to an earlier point; `artifactstore doctor` says what to do"
             ),
         ),
     ],

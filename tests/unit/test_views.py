@@ -16,6 +16,7 @@ from artifactstore_protocols.entries import Place, StoredObject, directory_entry
 from artifactstore_protocols.event_types import (
     ClockConfirmed,
     ClockObserved,
+    EntriesReleased,
     FilesIngested,
     HoldPlaced,
     HoldReleased,
@@ -67,6 +68,7 @@ from artifactstore_protocols.views import (
     VIEWS,
     Cell,
     Delete,
+    DeleteRange,
     MarkVerified,
     NamedCells,
     Put,
@@ -337,6 +339,13 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
             put(PARENTS, PARENT_ROW),
         ],
     ),
+    "entries released": (
+        EntriesReleased("p", 7, "a", "é", 3, 2, 1, 9),
+        [
+            DeleteRange(FILES, (7,), "a", "é"),
+            Update(PACKAGES, ("p",), {"file_count": 3, "link_count": 2, "directory_count": 1, "total_bytes": 9}),
+        ],
+    ),
     "annotated": (
         PackageAnnotated("p", 7, {"score": 4, "hosts": ["é"]}, ("old",)),
         [
@@ -441,6 +450,8 @@ def as_lists(operations: Iterable[RowOperation]) -> list[RowOperation]:
         if isinstance(each, Update | MarkVerified)
         else replace(each, keys=list(each.keys))
         if isinstance(each, Delete)
+        else each
+        if isinstance(each, DeleteRange)
         else replace(each, rows=list(each.rows))
         for each in operations
     ]
@@ -538,8 +549,9 @@ _UPDATES: st.SearchStrategy[RowOperation] = st.one_of(
     ),
     st.builds(Update, st.just(RIGHT), st.tuples(_KEYS, st.integers(1, 2)), st.fixed_dictionaries({"a": _CELLS})),
 )
-_DELETES: st.SearchStrategy[RowOperation] = st.builds(
-    Delete, st.just(RIGHT), st.lists(st.tuples(_KEYS, st.integers(1, 2)), max_size=2)
+_DELETES: st.SearchStrategy[RowOperation] = st.one_of(
+    st.builds(Delete, st.just(RIGHT), st.lists(st.tuples(_KEYS, st.integers(1, 2)), max_size=2)),
+    st.builds(DeleteRange, st.just(RIGHT), st.tuples(_KEYS), st.integers(1, 2), st.integers(1, 2)),
 )
 operations = st.lists(_PUTS | _UPDATES | _DELETES, max_size=12)
 
@@ -553,7 +565,7 @@ def test_folded_operations_do_what_the_operations_do_one_by_one(
     plain.apply([*before, *batch])
     folded.apply(before)
     for operation in coalesce(batch):
-        if isinstance(operation, Update | Delete | MarkVerified):
+        if isinstance(operation, Update | Delete | DeleteRange | MarkVerified):
             folded.apply([operation])
             continue
         keys = [row[: operation.table.key_columns] for row in operation.rows]

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Final
 
 from artifactstore.backends.filesystem_type import filesystem_type
@@ -117,12 +118,16 @@ class BatchSync:
                 sync_file(fd, self._limits)
 
     def flush_directories(self, paths: Collection[str]) -> None:
-        """Make the entries of these directories durable, children before parents."""
+        """Make the entries of these directories durable, children before parents.
+
+        A directory that is gone had no object left: `local_tidying` removed it, after the object's key was retired.
+        """
         if self._syncfs is not None and (self._shared or len(paths) > DIRECTORY_FSYNCS_MAX):
             self._syncfs(self._filesystem)
         else:
             for path in sorted(paths, key=lambda path: (-len(path), path)):  # in the same order in every process
-                fsync_directory(path, self._limits)
+                with suppress(FileNotFoundError):
+                    fsync_directory(path, self._limits)
 
     def _release(self) -> None:
         for fd in self._held:

@@ -15,14 +15,16 @@ from artifactstore.backends.local_batch import put_many
 from artifactstore.backends.local_files import LocalFiles
 from artifactstore.backends.local_health import measure_health
 from artifactstore.backends.local_reader import LocalReader
+from artifactstore.backends.local_tidying import remove_empty_directories
 from artifactstore.backends.local_writer import LocalWriter
 from artifactstore.backends.os_errors import translated_os_errors
 from artifactstore.backends.scratch import ScratchSpace
 from artifactstore.durable import fsync_directory, make_durable_directory
+from artifactstore.ids import now_us
 from artifactstore.open_files import OpenFile
 from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.object_keys import check_object_key
-from artifactstore_protocols.storage import BackendHealth, KeyRefused, PutOutcome, StorageError
+from artifactstore_protocols.storage import BackendHealth, KeyRefused, ListedObject, PutOutcome, StorageError
 
 __all__ = ["SCRATCH", "LocalBackend"]
 
@@ -121,16 +123,26 @@ class LocalBackend:
             return [self._files.size_of(self._files.path_of(object_key)) for object_key in object_keys]
 
     def delete_many(self, object_keys: Sequence[str]) -> Sequence[bool | StorageError]:
-        """Unlink objects. Their directories stay, since a concurrent put may need them."""
+        """Unlink objects, and flush each directory once. `compact` removes the directories that are empty then."""
         answers: list[bool | StorageError] = []
-        for object_key in object_keys:
+        touched: dict[str, list[int]] = {}
+        for index, object_key in enumerate(object_keys):
             try:
-                answers.append(self._delete(object_key))
+                answers.append(self._unlink(object_key))
             except StorageError as error:
                 answers.append(error)
+            if answers[-1] is True:
+                touched.setdefault(self._files.directories_of(object_key)[-1], []).append(index)
+        for directory, indexes in touched.items():
+            try:
+                with translated_os_errors(self.backend_id, "deleting objects"), suppress(FileNotFoundError):
+                    fsync_directory(directory, self._files.limits)
+            except StorageError as error:
+                for index in indexes:
+                    answers[index] = error
         return answers
 
-    def _delete(self, object_key: str) -> bool:
+    def _unlink(self, object_key: str) -> bool:
         path = self._files.path_of(object_key)
         with translated_os_errors(self.backend_id, "deleting an object"):
             if self._files.size_of(path) is None:
@@ -139,24 +151,33 @@ class LocalBackend:
                 os.unlink(path)  # noqa: PTH108 - paths are plain strings in this package
             except FileNotFoundError:  # a concurrent call deleted it
                 return False
-            fsync_directory(self._files.directories_of(object_key)[-1], self._files.limits)
         return True
 
-    def list_keys(self, *, after: str = "", limit: int) -> Sequence[tuple[str, int]]:
-        """Return the keys after `after`, walking the root one directory at a time."""
+    def compact(self, check_cancelled: Callable[[], None]) -> int:
+        """Remove the directories that no object is in any more. A concurrent put makes them again."""
+        with translated_os_errors(self.backend_id, "removing empty directories"):
+            return remove_empty_directories(self._files.root, check_cancelled)
+
+    def list_keys(self, *, after: str = "", limit: int) -> Sequence[ListedObject]:
+        """Return the objects after `after`, walking the root one directory at a time."""
         with translated_os_errors(self.backend_id, "listing objects"):
             return list(islice(self._below("", after), limit))
 
-    def _below(self, prefix: str, after: str) -> Iterator[tuple[str, int]]:
-        with os.scandir(f"{self._files.root}/{prefix}") as found:
-            # A directory sorts like the keys below it, which continue with a slash.
-            names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
+    def _below(self, prefix: str, after: str) -> Iterator[ListedObject]:
+        try:
+            with os.scandir(f"{self._files.root}/{prefix}") as found:
+                # A directory sorts like the keys below it, which continue with a slash.
+                names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
+        except FileNotFoundError:
+            if not prefix:
+                raise
+            return  # a concurrent `compact` removed the directory
         for key in (f"{prefix}{name}" for name in names if _is_key(f"{prefix}{name}".removesuffix("/"))):
             if key.endswith("/"):
                 if key > after or after.startswith(key):
                     yield from self._below(key, after)
-            elif key > after and (size_bytes := self._files.size_of(self._files.path_of(key))) is not None:
-                yield key, size_bytes
+            elif key > after and (status := self._files.status_of(self._files.path_of(key))) is not None:
+                yield ListedObject(key, status.st_size, now_us() / 1e6 - status.st_mtime)
 
     def health(self) -> BackendHealth:
         """Measure the device, and write and read back a canary file."""

@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 from collections.abc import Buffer, Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
@@ -37,6 +38,7 @@ Smaller writes wait for the shared flush of a batch.
 
 _READ_ONLY = 0o444
 _PIECE_BYTES = 1 << 20
+_PLACING_TRIES = 16
 _NOT_WHOLE = frozenset({errno.EIO, errno.EACCES, errno.ENOENT, errno.ELOOP})
 
 
@@ -95,11 +97,16 @@ class LocalFiles(Struct, frozen=True):
 
     def size_of(self, path: str) -> int | None:
         """Return the size of an object in bytes; None if the path is not a regular file."""
+        found = self.status_of(path)
+        return None if found is None else found.st_size
+
+    def status_of(self, path: str) -> os.stat_result | None:
+        """Return the status of an object; None if the path is not a regular file."""
         try:
             found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - plain strings on the hot path
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return found.st_size if stat.S_ISREG(found.st_mode) else None
+        return found if stat.S_ISREG(found.st_mode) else None
 
     def is_there(self, object_key: str, size_bytes: int, read_at: Callable[[int, int], Buffer]) -> bool:
         """Return whether a key already holds an object of this size and these bytes; see `holds`.
@@ -135,12 +142,17 @@ class LocalFiles(Struct, frozen=True):
             return False
 
     def place(self, temp_path: str, path: str) -> None:
-        """Rename a finished temp file into place; make its directories if they are missing."""
-        try:
-            os.replace(temp_path, path)  # noqa: PTH105 - plain strings on the hot path
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - likewise
-            os.replace(temp_path, path)  # noqa: PTH105 - likewise
+        """Rename a finished temp file into place; make its directories if they are missing.
+
+        `local_tidying` may remove a directory again before the object is in it, so this tries a few times.
+        """
+        for _ in range(_PLACING_TRIES):
+            with suppress(FileNotFoundError):
+                os.replace(temp_path, path)  # noqa: PTH105 - plain strings on the hot path
+                return
+            with suppress(FileNotFoundError):
+                os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - likewise
+        os.replace(temp_path, path)  # noqa: PTH105 - likewise
 
     def directories_of(self, object_key: str) -> list[str]:
         """Return every directory that leads to an object, the root first."""

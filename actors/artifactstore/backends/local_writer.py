@@ -58,7 +58,8 @@ class LocalWriter:
                 self._files.place(self._temp_path, self._files.path_of(object_key))
             # Sync for an existing object too: the process that renamed it may not have synced its directories yet.
             for directory in reversed(self._files.directories_of(object_key)):
-                fsync_directory(directory, self._files.limits)
+                with suppress(FileNotFoundError):  # see `BatchSync.flush_directories`
+                    fsync_directory(directory, self._files.limits)
         self.abort()
         return "deduplicated" if there else "stored"
 

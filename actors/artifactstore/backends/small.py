@@ -8,16 +8,19 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Buffer, Iterable, Sequence
+from collections.abc import Buffer, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Self
 
 from artifactstore.backends.os_errors import error_name, unusable_root
+from artifactstore.backends.small_compaction import compact
 from artifactstore.backends.small_file import SmallFile, is_damage
+from artifactstore.ids import now_us
 from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.storage import (
     BackendHealth,
     KeyTaken,
+    ListedObject,
     ObjectDamaged,
     ObjectMissing,
     PutOutcome,
@@ -34,8 +37,8 @@ _CONCURRENCY: Final = 4
 _FIND: Final = "SELECT key, content FROM objects WHERE key IN (SELECT value FROM json_each(?))"
 _THERE: Final = "SELECT key FROM objects WHERE key IN (SELECT value FROM json_each(?))"
 _STAT: Final = "SELECT key, length(content) FROM objects WHERE key IN (SELECT value FROM json_each(?))"
-_LIST: Final = "SELECT key, length(content) FROM objects WHERE key > ? ORDER BY key LIMIT ?"
-_INSERT: Final = "INSERT INTO objects (key, content) VALUES (?, ?)"
+_LIST: Final = "SELECT key, length(content), stored_at FROM objects WHERE key > ? ORDER BY key LIMIT ?"
+_INSERT: Final = "INSERT INTO objects (key, stored_at, content) VALUES (?, ?, ?)"
 _DELETE: Final = "DELETE FROM objects WHERE key IN (SELECT value FROM json_each(?)) RETURNING key"
 
 
@@ -96,7 +99,8 @@ class SmallBackend:
                 # Other writers may have stored some meanwhile. Read those later: damaged pages would spoil the commit.
                 found = connection.execute(_THERE, (json.dumps(list(missing)),))
                 overtaken = {key for (key,) in found}
-                rows = ((key, fresh[key] or b"") for key in fresh if key in missing and key not in overtaken)
+                at_us = now_us()
+                rows = ((key, at_us, fresh[key] or b"") for key in fresh if key in missing and key not in overtaken)
                 connection.executemany(_INSERT, rows)
             there |= self._find(overtaken)
         for index, (object_key, answer) in enumerate(answers):
@@ -167,7 +171,7 @@ class SmallBackend:
         return [found.get(key) for key in object_keys]
 
     def delete_many(self, object_keys: Sequence[str]) -> Sequence[bool | StorageError]:
-        """Delete rows in one transaction. Later objects reuse their pages."""
+        """Delete rows in one transaction. Later objects reuse their pages, and `compact` gives them back."""
         refusals = {key: refusal for key in object_keys if (refusal := self._refusal(key, 0)) is not None}
         keys = [key for key in object_keys if key not in refusals]
         deleted: set[str] = set()
@@ -176,10 +180,16 @@ class SmallBackend:
                 deleted = {key for (key,) in connection.execute(_DELETE, (json.dumps(keys),))}
         return [refusals.get(key) or key in deleted for key in object_keys]
 
-    def list_keys(self, *, after: str = "", limit: int) -> Sequence[tuple[str, int]]:
-        """Return the next keys, from the index."""
+    def list_keys(self, *, after: str = "", limit: int) -> Sequence[ListedObject]:
+        """Return the next objects, in the order of the index."""
         with self._file.reading("listing objects") as connection:
-            return [] if connection is None else connection.execute(_LIST, (after, limit)).fetchall()
+            rows = [] if connection is None else connection.execute(_LIST, (after, limit)).fetchall()
+        at_us = now_us()
+        return [ListedObject(key, size_bytes, (at_us - stored_at) / 1e6) for key, size_bytes, stored_at in rows]
+
+    def compact(self, check_cancelled: Callable[[], None]) -> int:
+        """Rewrite the rows of a file that is mostly empty, and cut free pages and the write-ahead log off."""
+        return compact(self._file, check_cancelled)
 
     def health(self) -> BackendHealth:
         """Measure the device, and commit and read back a row."""

@@ -35,7 +35,10 @@ _LOG_BYTES: Final = 32 << 20
 _BUSY_TIMEOUT_S: Final = 60.0
 """Seconds that a writer waits for writers of other processes, whose transactions take about 10 ms each."""
 
-_TABLE: Final = "CREATE TABLE objects (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, content BLOB NOT NULL)"
+_TABLE: Final = (
+    "CREATE TABLE objects (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, stored_at INTEGER NOT NULL, "
+    "content BLOB NOT NULL)"
+)
 _TABLE_OF: Final = "SELECT sql FROM sqlite_master WHERE name = 'objects'"
 _SCHEMA: Final = f"""
 {_TABLE};
@@ -142,6 +145,27 @@ class SmallFile:
                 yield connection
                 connection.execute("COMMIT")
             self._check()
+
+    @contextlib.contextmanager
+    def between_transactions(self, operation: str) -> Generator[sqlite3.Connection]:
+        """Yield a connection outside a transaction, for statements that begin their own or need none.
+
+        Raises:
+            StorageFull, StorageDenied, StorageFailed: a statement failed.
+        """
+        with self._faults(operation), self._writing:
+            self._check()
+            with self._connection() as connection:
+                yield connection
+            self._check()
+
+    def size_bytes(self) -> int:
+        """Return the size of the file and its write-ahead log in bytes."""
+        sizes = 0
+        for path in (str(self._path), side_files(self._path)[0]):
+            with contextlib.suppress(FileNotFoundError):
+                sizes += os.stat(path).st_size  # noqa: PTH116 - some are str
+        return sizes
 
     def write_canary(self) -> None:
         """Commit a row and read it back.
@@ -253,6 +277,7 @@ class SmallFile:
         os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))  # the umask applies
         with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
         fd = os.open(fresh, os.O_RDONLY | os.O_CLOEXEC)

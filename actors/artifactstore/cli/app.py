@@ -48,6 +48,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "expiring": ("expire", "clock"),
         "stats": ("stats",),
         "usage": ("du",),
+        "collecting": ("gc",),
         "verifying": ("verify", "repair"),
         "log_commands": ("replay", "events", "history"),
         "transfer": ("backup", "restore"),

@@ -117,6 +117,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "artifactstore repair --from /mnt/backup/store",
             "artifactstore repair --from build --dry-run",
         ),
+        "gc": ("artifactstore gc --dry-run", "artifactstore gc", "artifactstore gc --grace 7d --json"),
         "replay": ("artifactstore replay --check", "artifactstore replay"),
         "events": (
             "artifactstore events --since 100",

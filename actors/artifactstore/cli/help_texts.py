@@ -70,7 +70,9 @@ This may also shorten its retention, unless a hold is on it. The manifest keeps 
         "retention extend": """Keep a finalized package longer, from the end of its retention.
 
 If its retention has ended, from now.""",
-        "retention list": """List finalized packages whose retention has ended, first those that ended first.
+        "retention list": """List the finalized packages whose retention has ended.
+
+Those whose retention ended first come first.
 
 A package that a hold or a protected tag keeps is marked.""",
         "retention explain": "Say what keeps a package and until when, or what let it go.",
@@ -110,6 +112,10 @@ the rest. Exits 3 if anything is damaged or missing, and names the affected pack
 
 Checks both digests of every content. Without --from, says what is needed.
 Exits 3 if an object is still damaged or missing.""",
+        "gc": """Delete the objects that no package refers to, and give the disk space back.
+
+Other commands may run meanwhile. An object stays for the grace after its last package went. An interrupted run is
+continued by the next one.""",
         "replay": "Rebuild all tables from the log, and repair those that differ.",
         "events": """Print the log, one event a line; or export or import it.
 

@@ -120,23 +120,37 @@ def backup(
     check: Annotated[
         bool, typer.Option("--check", help="Only check an existing backup, byte by byte. Opens no store.")
     ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove from the backup what this store has deleted and collected.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --prune: only print what would be removed.")] = False,
     json: Json = False,
     _quiet: Quiet = False,
     _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore backup`."""
+    if (check and prune) or (dry_run and not prune):
+        raise typer.BadParameter("use --check alone, and --dry-run with --prune")
     if check:
         _check(directory, json=json)
         return
+    if dry_run:
+        totals = on_store(lambda registry: registry.preview_pruning(directory))
+        text = f"{counted(totals.objects, 'object')}, {size_text(totals.bytes)}, would be removed from {directory}"
+        say_json({"pruned_objects": totals.objects, "pruned_bytes": totals.bytes}) if json else say(text)
+        return
     with progress_bar("backup") as progress:
         report = on_store(
-            lambda registry: registry.backup(directory, progress=progress), interrupted=f"{_KEPT}; {CONTINUES}"
+            lambda registry: registry.backup(directory, prune=prune, progress=progress),
+            interrupted=f"{_KEPT}; {CONTINUES}",
         )
     if json:
         say_json(to_json(report))
     else:
         say(f"{counted(report.events, 'event')}, {report.new_events} new; {counted(report.objects, 'object')}")
         say(f"copied  {counted(report.new_objects, 'object')}, {size_text(report.new_bytes)}")
+        if prune:
+            say(f"removed {counted(report.pruned_objects, 'object')}, {size_text(report.pruned_bytes)}")
         say(f"digest  {report.digest}")
         say_limits(report.limits)
         if report.flaws.any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Select, Table, select
 
@@ -75,7 +75,7 @@ async def next_group(connection: AsyncConnection, name: str | None, after: str) 
     return [] if found is None else await run(connection, _members_of([found[0]], LIVE, connection.dialect.name))
 
 
-def next_name_query(name: str | None, after: str) -> Select[str]:
+def next_name_query(name: str | None, after: str) -> Select[*tuple[Any, ...]]:
     """Return the query for the first name after a name that has a finalized package."""
     query = select(_packages.c.name).where(_packages.c.name > after, _is_candidate(_packages))
     if name is not None and is_literal(name):

@@ -103,9 +103,11 @@ async def holds(connection: AsyncConnection, *, package_id: str | None, after: s
 
 def _is_kept() -> ColumnElement[bool]:
     """Return whether a hold or a protected tag keeps a package of the query."""
-    held = select(_holds.c.hold_id).where(_holds.c.package_id == _packages.c.package_id).exists()
-    tagged = select(_tags.c.tag).where(_tags.c.package_id == _packages.c.package_id, _tags.c.protected == 1).exists()
-    return or_(held, tagged)
+    # No EXISTS: PostgreSQL would read all tags for it.
+    one: ColumnElement[int] = literal_column("1")
+    held = select(_holds.c.hold_id).where(_holds.c.package_id == _packages.c.package_id)
+    tagged = select(_tags.c.tag).where(_tags.c.package_id == _packages.c.package_id, _tags.c.protected == one)
+    return or_(*(each.limit(one).correlate(_packages).scalar_subquery().is_not(None) for each in (held, tagged)))
 
 
 def retained_query(*, until_us: int, after: tuple[int, str], limit: int, kept: bool) -> Select[*tuple[Any, ...]]:

@@ -116,7 +116,11 @@ IS_CURRENT = (_locations.c.state != literal_column("'retired'")) & (_locations.c
 _IS_FLAWED = _locations.c.integrity != literal_column("'intact'")
 _IS_FLAGGED = _IS_FLAWED & IS_CURRENT
 
-_IS_NOT_GONE = _packages.c.gone_at.is_(None)
+_HAS_NO_END = _packages.c.gone_at.is_(None)
+"""The condition of the partial index of names."""
+
+_IS_NOT_GONE = _packages.c.gone_sequence.is_(None)
+"""The same, without the choice of that index."""
 
 # As in the index on it; the number is no parameter.
 _id_end: ColumnElement[str] = func.substr(_packages.c.package_id, literal_column("31"))
@@ -231,14 +235,14 @@ def queries_for(wanted: PackageQuery) -> Sequence[Select[tuple[object, ...]]]:
                 _package_query().where(each).order_by(order).limit(CANDIDATES_MAX + 1) for each, order in newest_ids
             )
         case ByName(name, back, until_us, before):
-            query = _package_query().where(columns.name == name, columns.finalized_sequence.is_not(None), _IS_NOT_GONE)
+            query = _package_query().where(columns.name == name, columns.finalized_sequence.is_not(None), _HAS_NO_END)
             if until_us is not None:
                 query = query.where(columns.finalized_at < until_us)
             if before is not None:
                 query = query.where(columns.finalized_sequence < before)
             return (query.order_by(newest).limit(1).offset(back),)
         case OpenByName(name):
-            query = _package_query().where(columns.name == name, columns.finalized_sequence.is_(None), _IS_NOT_GONE)
+            query = _package_query().where(columns.name == name, columns.finalized_sequence.is_(None), _HAS_NO_END)
             return (query.order_by(columns.created_sequence.desc()).limit(CANDIDATES_MAX + 1),)
         case ByTag(tag):
             tagged = select(_tags.c.package_id).where(_tags.c.tag == tag)

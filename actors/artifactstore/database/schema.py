@@ -127,6 +127,8 @@ last_runs = Table(
     _integer("flaws"),
 )
 
+# For PostgreSQL, only the migration has the `where`: `postgresql_where` here would load its dialect for SQLite too.
+_unreleased = text("gone_at IS NOT NULL AND (file_count > 0 OR link_count > 0 OR directory_count > 0)")
 
 Table(
     "artifact_packages",
@@ -164,6 +166,7 @@ Table(
     Index(None, "tree_digest", "finalized_sequence"),
     Index(None, "created_sequence"),
     Index("ix_artifact_packages_id_end", text("substr(package_id, 31)")),  # the last 6 of 36 characters
+    Index("ix_artifact_packages_unreleased", "created_sequence", sqlite_where=_unreleased),
 )
 
 # Tables with a row per file have no rowid: the key is stored once, and one search finds the row.
@@ -204,6 +207,7 @@ Table(
 
 # For PostgreSQL, only the migration has the `where`: `postgresql_where` here would load its dialect for SQLite too.
 _current = "state <> 'retired' AND state <> 'removed'"
+_collectable = "state = 'condemned' OR state = 'retired'"
 
 Table(
     "storage_locations",
@@ -221,6 +225,14 @@ Table(
     _integer("sequence"),
     _integer("verified_sequence"),
     Index("ix_storage_locations_flagged", "integrity", sqlite_where=text(f"integrity <> 'intact' AND {_current}")),
+    Index(
+        "ix_storage_locations_collectable",
+        "state",
+        "digest_primary",
+        "backend_id",
+        "object_key",
+        sqlite_where=text(_collectable),
+    ),
     Index(
         "ix_storage_locations_verified",
         "verified_sequence",

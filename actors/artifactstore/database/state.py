@@ -1,6 +1,7 @@
 """Queries that load the state that a batch of commands or events needs. Each is compiled once."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any
 
@@ -68,6 +69,8 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
     filled = {package_id: package for package_id, package in state.packages.items() if not package.is_empty}
     if filled:  # an empty package has no entries to load
         yield from _load_entries(tables, needs, filled, database)
+        yield from _load_occupants(state, tables, needs, database)
+        yield from _load_ranges(state, tables, needs, filled, database)
     return state
 
 
@@ -132,6 +135,41 @@ def _load_references(state: LogState, files: Table, digests: Iterable[bytes], da
     keys = [(digest,) for digest in sorted(digests)]
     if keys:
         state.references.update((yield lookup(_references(files, database), keys)))
+
+
+def _load_occupants(state: LogState, tables: ViewTables, needs: Needs, database: str) -> Steps[None]:
+    """Load the contents of entries that may be replaced, and the counts if one of them may lose its last reference."""
+    packages = (state.packages[package_id] for package_id in needs.occupants if package_id in state.packages)
+    held = Counter(entry.digest for package in packages for entry in package.entries.values() if entry.digest)
+    yield from _load_held(state, tables, held, needs, database)
+    if state.counts is None and any(state.references.get(digest, 0) <= count for digest, count in held.items()):
+        state.counts = yield from _load_counts(tables, database)
+
+
+def _load_ranges(
+    state: LogState, tables: ViewTables, needs: Needs, filled: dict[str, PackageState], database: str
+) -> Steps[None]:
+    """Load the entries of ranges to release, with their contents."""
+    ranges = [(filled[each[0]].number, *each[1:]) for each in sorted(needs.ranges) if each[0] in filled]
+    if not ranges:
+        return
+    by_number = {package.number: package for package in filled.values()}
+    held = set[bytes]()
+    for number, key, *cells in (yield lookup(_entries_in_range(tables[FILES], tables[CONTENTS], database), ranges)):
+        entry = by_number[number].entries[key] = entry_in(number, *cells)
+        if entry.digest:
+            held.add(entry.digest)
+    yield from _load_held(state, tables, held, needs, database)
+
+
+def _load_held(
+    state: LogState, tables: ViewTables, digests: Collection[bytes], needs: Needs, database: str
+) -> Steps[None]:
+    """Load contents and the references to them, unless they are loaded already."""
+    yield from _load_contents(state, tables, set(digests) - state.contents.keys(), database)
+    yield from _load_references(
+        state, tables[FILES], set(digests) - needs.references - state.references.keys(), database
+    )
 
 
 def _load_counts(tables: ViewTables, database: str) -> Steps[tuple[EntryCounts, EntryCounts]]:
@@ -284,6 +322,13 @@ def _entries(files: Table, contents: Table, database: str) -> Query:
     values = wanted(database, number=int, path_key=str)
     selected = _entries_of(files, contents, values["number"]).where(files.c.path_key == values["path_key"])
     return query(selected, values, database)
+
+
+@cache
+def _entries_in_range(files: Table, contents: Table, database: str) -> Query:
+    values = wanted(database, number=int, first=str, last=str)
+    in_range = (files.c.path_key >= values["first"]) & (files.c.path_key <= values["last"])
+    return query(_entries_of(files, contents, values["number"]).where(in_range), values, database)
 
 
 def _entries_of(files: Table, contents: Table, number: ColumnElement[int]) -> Select[*tuple[Any, ...]]:

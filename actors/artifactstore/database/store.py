@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from artifactstore.database import events, keep_policies, keeping, queries, stats, usage, verification
+from artifactstore.database import collectable, events, keep_policies, keeping, queries, stats, usage, verification
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
@@ -12,6 +12,7 @@ from artifactstore.database.contents import contents
 from artifactstore.database.database import Database, Refused
 from artifactstore.database.importing import import_events
 from artifactstore.database.state import load_state
+from artifactstore_protocols.collection import CollectableObject, ObjectTotals, UnreleasedPackage
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
@@ -32,6 +33,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.unfinished_import import ImportRun
@@ -255,6 +257,34 @@ class SqlEventStore:
     async def flagged_counts(self) -> Mapping[str, int]:
         """Return the number of flagged objects by problem."""
         return await self._database.read(queries.flagged_counts)
+
+    async def collectable_objects(
+        self, state: ObjectState, *, after: Place | None, limit: int
+    ) -> Sequence[CollectableObject]:
+        """Return a page of condemned or retired objects."""
+        return await self._database.read(
+            lambda connection: collectable.collectable_objects(connection, state, after, limit)
+        )
+
+    async def collectable_totals(self, state: ObjectState, *, until_us: int | None = None) -> ObjectTotals:
+        """Return the totals of condemned or retired objects."""
+        return await self._database.read(lambda connection: collectable.collectable_totals(connection, state, until_us))
+
+    async def unreleased_packages(self, *, after: int, limit: int) -> Sequence[UnreleasedPackage]:
+        """Return a page of gone packages that still hold entries."""
+        return await self._database.read(lambda connection: collectable.unreleased_packages(connection, after, limit))
+
+    async def entry_keys(self, number: int, *, after: str, limit: int) -> Sequence[str]:
+        """Return a page of the path keys of a package."""
+        return await self._database.read(lambda connection: collectable.entry_keys(connection, number, after, limit))
+
+    async def object_states(self, places: Collection[Place]) -> Mapping[Place, ObjectState]:
+        """Return the states of objects at places."""
+        return await self._database.read(lambda connection: collectable.object_states(connection, places))
+
+    async def collected_contents(self, addresses: Collection[ContentAddress]) -> frozenset[ContentAddress]:
+        """Return the contents that were collected."""
+        return await self._database.read(lambda connection: collectable.collected_contents(connection, addresses))
 
     async def stats(self) -> StoreStats:
         """Return the totals and the last backup."""

@@ -32,6 +32,7 @@ from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import (
     LOCATIONS,
     Delete,
+    DeleteRange,
     MarkVerified,
     Put,
     Row,
@@ -78,6 +79,8 @@ def row_statements(operations: Iterable[RowOperation], tables: ViewTables, datab
                 statements.append(_deletions(table, view, operation.keys, database))
             elif isinstance(operation, MarkVerified):
                 statements.append(_marking(table, operation, database))
+            elif isinstance(operation, DeleteRange):
+                statements.append(_range_deletion(table, view, operation, database))
             elif not isinstance(operation, Update):
                 conflict = OnConflict.OVERWRITE if isinstance(operation, Put) else OnConflict.KEEP
                 statements.append(insertion(table, operation.rows, database, conflict))
@@ -143,6 +146,21 @@ def _mark(table: Table, arcs: int, database: str) -> tuple[str, tuple[int, ...]]
     )
     sql, order = compiled(statement, database)
     return sql, tuple(map(parameters.index, order))
+
+
+def _range_deletion(table: Table, view: ViewTable, removed: DeleteRange, database: str) -> Statement:
+    sql, order = _deletion_in_range(table, view, database)
+    return Statement(sql, [tuple(map((*removed.key, removed.first, removed.last).__getitem__, order))])
+
+
+@cache
+def _deletion_in_range(table: Table, view: ViewTable, database: str) -> tuple[str, tuple[int, ...]]:
+    *names, ranged = view.key
+    statement = delete(table).where(table.c[ranged] >= bindparam("first"), table.c[ranged] <= bindparam("last"))
+    for name in names:
+        statement = statement.where(table.c[name] == bindparam(name))
+    sql, order = compiled(statement, database)
+    return sql, tuple(map([*names, "first", "last"].index, order))
 
 
 @cache

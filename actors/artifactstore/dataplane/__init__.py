@@ -6,6 +6,7 @@ from artifactstore.backends.root_marker import MARKER, read_marker, update_marke
 from artifactstore.backends.small_file import file_below
 from artifactstore.dataplane.inprocess import InProcessDataPlane
 from artifactstore.dataplane.local import open_data_plane, open_local_data_plane
+from artifactstore.dataplane.marking import check_marker, mark_collected
 
 __all__ = [
     "MARKER",
@@ -13,8 +14,10 @@ __all__ = [
     "DeniedPath",
     "InProcessDataPlane",
     "RootInspection",
+    "check_marker",
     "file_below",
     "inspect_local_root",
+    "mark_collected",
     "open_data_plane",
     "open_local_data_plane",
     "read_marker",

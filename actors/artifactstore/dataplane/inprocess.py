@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
 from artifactstore.backends.registry import BackendRegistry
+from artifactstore.dataplane.deleting import delete_all
 from artifactstore.dataplane.ingest import ingest_batch, ingest_contents
 from artifactstore.dataplane.reading import ObjectPieces, read_all, stat_all, verify_all
 from artifactstore.dataplane.stream import StreamIngest
@@ -21,6 +22,7 @@ from artifactstore_protocols.storage import (
     BackendHealth,
     HeldFile,
     KnownObject,
+    ListedObject,
     OffersFiles,
     Place,
     StorageError,
@@ -104,13 +106,23 @@ class InProcessDataPlane:
             return None
         return await self._threads.run(partial(backend.open_file, known.place.object_key))
 
-    async def delete_object(self, known: KnownObject) -> bool:
-        """Remove an object durably; return False if there was none."""
-        backend = self._backends.resolve(known.place.backend_id)
-        (answer,) = await self._threads.run(lambda: backend.delete_many([known.place.object_key]))
-        if isinstance(answer, StorageError):
-            raise answer
-        return answer
+    async def delete_objects(self, places: Sequence[Place]) -> Sequence[bool | StorageError]:
+        """Remove objects durably, all in one worker thread."""
+        return await self._threads.run(partial(delete_all, self._backends, places, check_cancelled))
+
+    def backend_ids(self) -> Sequence[str]:
+        """Return the ids of all backends, in order."""
+        return [backend.backend_id for backend in self._backends]
+
+    async def list_objects(self, backend_id: str, *, after: str, limit: int) -> Sequence[ListedObject]:
+        """Return a page of the objects of a backend."""
+        backend = self._backends.resolve(backend_id)
+        return await self._threads.run(lambda: backend.list_keys(after=after, limit=limit))
+
+    async def compact(self, backend_id: str) -> int:
+        """Give room back. It runs beside the other work, because it can take minutes."""
+        backend = self._backends.resolve(backend_id)
+        return await self._threads.compact(lambda: backend.compact(check_cancelled))
 
     async def health(self) -> Sequence[BackendHealth]:
         """Measure every backend that objects are stored in."""

@@ -17,11 +17,12 @@ class WorkerThreads:
     once the caller is cancelled.
     """
 
-    __slots__ = ("_probe_limiter", "_work_limiter")
+    __slots__ = ("_compaction_limiter", "_probe_limiter", "_work_limiter")
 
     def __init__(self, max_threads: int) -> None:
         self._work_limiter = trio.CapacityLimiter(max_threads)
         self._probe_limiter = trio.CapacityLimiter(1)
+        self._compaction_limiter = trio.CapacityLimiter(1)
 
     async def run[T](self, work: Callable[[], T]) -> T:
         """Run `work` in the next free thread."""
@@ -31,6 +32,10 @@ class WorkerThreads:
         """Run `work` at once, without waiting for a free thread, even if the caller is cancelled."""
         with trio.CancelScope(shield=True):
             await in_thread(work, limiter=trio.CapacityLimiter(1))
+
+    async def compact[T](self, work: Callable[[], T]) -> T:
+        """Run a compaction, one at a time, beside other work."""
+        return await in_thread(work, limiter=self._compaction_limiter)
 
     async def probe[T](self, work: Callable[[], T]) -> T:
         """Run a measurement, one at a time, beside other work. Cancellation abandons it, since a device may hang."""

@@ -282,7 +282,7 @@ def collection(seen: Inspection) -> Findings:
     elif root.marker is not None and found is not None and found.store_id is not None:
         refusal = collection_refusal(found.store_id, found.head, root.marker)
         if refusal is not None:
-            yield str(refusal), _REMEDIES[refusal.code].format(root=seen.root, marker=path)
+            yield refusal.reason, _REMEDIES[refusal.code].format(root=seen.root, marker=path)
 
 
 _REMEDIES: MappingProxyType[CollectionCode, str] = MappingProxyType(

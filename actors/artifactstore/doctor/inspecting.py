@@ -71,10 +71,8 @@ def _shown(found: FoundSettings, location: DatabaseLocation, root: Path) -> dict
     values: dict[str, str | int] = {
         "database_url": location.name,
         "storage_local_root": str(root),
-        "log_level": found.settings.log_level,
-        "package_files_max": found.settings.package_files_max,
-        "storage_small_max": found.settings.storage_small_max,
     }
+    values |= {name: getattr(found.settings, name) for name in found.origins if name not in values}
     return {name: Setting(value, found.origins[name]) for name, value in values.items()}
 
 

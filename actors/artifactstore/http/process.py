@@ -15,7 +15,9 @@ import trio
 from artifactstore import signals
 from artifactstore.clock_observer import observe_hourly
 from artifactstore.config import Settings
+from artifactstore.http.jobs import service_jobs
 from artifactstore.http.listening import Listening, check_listening
+from artifactstore.http.maintenance import Maintenance, MaintenanceRole
 from artifactstore.http.notify import notify
 from artifactstore.http.overview import overview_of
 from artifactstore.http.server import BoundAddresses, Drain, HttpRole, HttpServer
@@ -106,7 +108,7 @@ class Service:
     async def _serve(self) -> None:
         """Open the store, announce its addresses, wait for the first signal, and drain the server."""
         await check_listening(self._listening)  # before a store is created for a service that cannot listen
-        services = http_service(self._http, self._listening, lambda: self._registry)
+        services = http_service(self._http, self._listening, lambda: self._registry, self._settings)
         async with open_store(self._settings, services, on_report=_end_if_stuck) as self._registry:
             for url in await self._http.ask(BoundAddresses()):
                 self._announce(f"artifactstore serves {url}{'' if url.startswith('unix:') else '/health'}")
@@ -120,7 +122,10 @@ class Service:
 
 
 def http_service(
-    http: ActorRef[HttpRole], listening: Listening, registry: Callable[[], Registry | None]
+    http: ActorRef[HttpRole],
+    listening: Listening,
+    registry: Callable[[], Registry | None],
+    settings: Settings | None = None,
 ) -> Callable[[Actors], Sequence[ActorSpec[Any]]]:
     """Return the argument `services` of `open_store` for a store that serves HTTP.
 
@@ -128,6 +133,7 @@ def http_service(
         http: reference of the server's actor.
         listening: addresses and options of the listeners.
         registry: returns the open store; None while it is starting.
+        settings: say which jobs the service repeats; None for none.
     """
 
     def snapshot() -> SupervisorSnapshot | None:
@@ -141,6 +147,10 @@ def http_service(
         def server() -> HttpServer:
             return HttpServer(listening, measure, snapshot, actors.projection, overview_of(registry))
 
-        return (ActorSpec(ref=http, factory=server),)
+        spec = ActorSpec(ref=http, factory=server)
+        jobs = () if settings is None else service_jobs(settings, registry)
+        if not jobs:
+            return (spec,)
+        return (spec, ActorSpec(ref=ActorRef[MaintenanceRole]("maintenance"), factory=lambda: Maintenance(jobs)))
 
     return services

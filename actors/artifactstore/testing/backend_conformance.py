@@ -106,7 +106,7 @@ def delete(backend: StorageBackend, key: str) -> bool:
 
 def keys_in(backend: StorageBackend) -> list[str]:
     """Return the keys of all objects, in the order of the backend."""
-    return [key for key, _ in listed(backend)]
+    return [key for key, _size in listed(backend)]
 
 
 def listed(backend: StorageBackend, limit: int = 2) -> list[tuple[str, int]]:
@@ -114,7 +114,7 @@ def listed(backend: StorageBackend, limit: int = 2) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     while page := backend.list_keys(after=found[-1][0] if found else "", limit=limit):
         assert len(page) <= limit
-        found += page
+        found += [(each.object_key, each.size_bytes) for each in page]
     return found
 
 
@@ -371,7 +371,45 @@ class StorageBackendConformance:
         for key in keys:
             put(backend, key.encode() * 2, key=key)
         assert listed(backend, limit) == [(key, len(key) * 2) for key in sorted(keys)]
-        assert backend.list_keys(after="a/c", limit=2) == [("a/z", 6), ("a0", 4)]
+        assert [each[:2] for each in backend.list_keys(after="a/c", limit=2)] == [("a/z", 6), ("a0", 4)]
+
+    def test_a_listed_object_has_the_age_of_its_first_put(self, backend: StorageBackend) -> None:
+        put(backend, b"first")
+        (first,) = backend.list_keys(limit=9)
+        put(backend, b"second")
+        put(backend, b"first")
+        ages = {each.object_key: each.age_s for each in backend.list_keys(limit=9)}
+        assert ages[key_of(b"first")] >= ages[key_of(b"second")]
+        assert ages[key_of(b"first")] >= first.age_s > -1
+
+    def test_compacting_keeps_what_was_not_deleted(self, backend: StorageBackend) -> None:
+        contents = [b"%d" % number * 500 for number in range(40)]
+        backend.put_many(map(put_of, contents))
+        backend.delete_many([key_of(content) for content in contents[1::2]])
+        assert backend.compact(lambda: None) >= 0
+        assert sorted(keys_in(backend)) == sorted(map(key_of, contents[::2]))
+        assert [read(backend, key_of(content)) for content in contents[::2]] == contents[::2]
+        assert backend.put_many(map(put_of, contents)) == ["deduplicated", "stored"] * 20
+
+    def test_objects_can_be_deleted_while_threads_put_them(self, store: Store, backend: StorageBackend) -> None:
+        other = store()
+        contents = [b"comes and goes %d" % number for number in range(4)]
+        keys = [*map(key_of, contents)]
+        start = threading.Barrier(2)
+
+        def put_all() -> list[PutOutcome]:
+            start.wait(PATIENCE_S)
+            return [stored(answer) for _ in range(20) for answer in other.put_many(map(put_of, contents))]
+
+        with ThreadPoolExecutor(1) as pool:
+            putting = pool.submit(put_all)
+            start.wait(PATIENCE_S)
+            while not putting.done():
+                assert {*backend.delete_many(keys)} <= {True, False}
+        assert len(putting.result()) == 20 * len(contents)
+        other.put_many(map(put_of, contents))
+        assert [read(backend, key) for key in keys] == contents
+        other.close()
 
     @pytest.mark.parametrize("key", OUTSIDE)
     def test_a_key_that_could_leave_the_root_is_refused(self, backend: StorageBackend, key: str) -> None:

@@ -30,6 +30,8 @@ from artifactstore.transfer.objects import (
     named_by,
     objects_in_projection,
 )
+from artifactstore.transfer.pruning import Pruning
+from artifactstore_protocols.collection import ObjectTotals
 from artifactstore_protocols.dataplane import IngestResult, RangeRefused, SourceOverrun, SourceTruncated
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
@@ -37,7 +39,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers, LogFileHeader, LogFileSummary, check_name, log_file_name
 from artifactstore_protocols.messages import ReadObjects, ServeObject, StorageRole, Stream
 from artifactstore_protocols.records import BackupReport, TransferProgress
-from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing
+from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing, StorageError
 
 __all__ = ["back_up"]
 
@@ -55,8 +57,10 @@ async def back_up(
     storage: ActorRef[StorageRole],
     path: Path,
     progress: Callable[[TransferProgress], None] | None,
+    *,
+    prune: bool = False,
 ) -> BackupReport:
-    """Create a backup, or update an existing one.
+    """Create a backup, or update an existing one. With `prune`, remove from it what the store has collected.
 
     Raises:
         BackupRefused: the directory cannot be used for a backup, or holds more events than this log.
@@ -67,7 +71,8 @@ async def back_up(
     """
     async with BackupDirectory.to_write(path) as directory, objects_to_write(directory) as objects:
         kept = await _kept(directory, store)
-        return await _Backup(store, storage, directory, objects, kept, progress).run()
+        pruning = Pruning(store, objects) if prune else None
+        return await _Backup(store, storage, directory, objects, kept, progress, pruning).run()
 
 
 async def _kept(directory: BackupDirectory, store: EventStore) -> LogFileSummary | None:
@@ -113,6 +118,7 @@ class _Backup:
         objects: BackupObjects,
         kept: LogFileSummary | None,
         progress: Callable[[TransferProgress], None] | None,
+        pruning: Pruning | None,
     ) -> None:
         self._store = store
         self._storage = storage
@@ -121,15 +127,17 @@ class _Backup:
         self._plane = objects.plane
         self._kept = kept
         self._progress = progress
+        self._pruning = pruning
         self._flaws = FlawNotes()
         self._flawed: set[str] = set()
         self._new_objects = self._new_bytes = 0
+        self._head = 0
         self._done = TransferProgress(0, 0, 0, None)
 
     async def run(self) -> BackupReport:
         """Copy the objects, write the log files, and return the report."""
         after = 0 if self._kept is None else self._kept.header.last
-        head = (await self._store.probe()).head
+        self._head = head = (await self._store.probe()).head
         objects, size_bytes = await self._store.location_totals(package_id=None)
         self._done = TransferProgress(0, head - after, 0, size_bytes)
         # First copy all objects of the projection. The objects that the events of each log file name are then already
@@ -138,24 +146,30 @@ class _Backup:
             async for named in pages:
                 await self._copy(named, compare=True)
                 self._tell(size_bytes=sum(each.size_bytes for each in named))
-        digest = await self._write_log(after, head)
+        if self._pruning is not None:
+            await self._pruning.look()
+            await self._include_removals()
+        digest = await self._write_log(after)
+        pruned = ObjectTotals() if self._pruning is None else await self._pruning.remove()
         return BackupReport(
             directory=self._directory.name,
-            events=head,
-            new_events=head - after,
+            events=self._head,
+            new_events=self._head - after,
             objects=objects,
             new_objects=self._new_objects,
             new_bytes=self._new_bytes,
             digest=str(digest),
             flaws=self._flaws.result(),
+            pruned_objects=pruned.objects,
+            pruned_bytes=pruned.bytes,
             limits=self._directory.limits.noted(),
         )
 
-    async def _write_log(self, after: int, head: int) -> ContentAddress:
+    async def _write_log(self, after: int) -> ContentAddress:
         """Write the missing log files and return the last one's digest. An empty log has one file without events."""
         kept = self._kept
-        while kept is None or after < head:
-            last = min(head, after + _FILE_EVENTS_MAX)
+        while kept is None or after < self._head:
+            last = min(self._head, after + _FILE_EVENTS_MAX)
             header = LogFileHeader(after, last, None if kept is None or after == 0 else kept.digest)
             text = LogFileText(self._store, header, before=self._copy_for)
             async with aclosing(text.chunks()) as chunks:
@@ -166,10 +180,25 @@ class _Backup:
     async def _copy_for(self, events: Sequence[StoredEvent]) -> None:
         """Copy the objects that a batch of events names, before the events are written."""
         by_address = {each.address: each for each in named_by(events)}
+        if self._pruning is not None:
+            self._pruning.keep(by_address)
         known = await self._store.known_objects(by_address)  # an object may have a newer key by now
-        named = [replace(each, place=known.get(address, each).place) for address, each in by_address.items()]
+        states = await self._store.object_states([each.place for each in by_address.values()])
+        named = [
+            replace(each, place=known.get(address, each).place)
+            for address, each in by_address.items()
+            if address in known or states.get(each.place) not in {"retired", "removed"}
+        ]
+        if len(named) < len(by_address):
+            await self._include_removals()
         await self._copy(named, compare=False)
         self._tell(events=len(events))
+
+    async def _include_removals(self) -> None:
+        """Extend the backup to the current head, because objects that it would need were collected meanwhile."""
+        added = (await self._store.probe()).head - self._head
+        self._head += added
+        self._done = replace(self._done, events_total=(self._done.events_total or 0) + added)
 
     async def _copy(self, named: Sequence[NamedObject], *, compare: bool) -> None:
         """Copy objects that the backup lacks or has in another size; with `compare`, also those with other bytes."""
@@ -186,8 +215,9 @@ class _Backup:
             damaged += [place for place, result in zip(places, results, strict=True) if result.status != "ok"]
         # Bytes at a key never change, so a damaged object is deleted before it is copied again. A sound object of the
         # backup is kept, because the store's object may be the damaged one.
-        for place in damaged:
-            await self._plane.delete_object(place)
+        for answer in await self._plane.delete_objects([each.place for each in damaged]):
+            if isinstance(answer, StorageError):
+                raise answer
         absent = [each for each in wanted if str(each.address) not in self._flawed]
         small = [each for each in absent if each.size_bytes <= _SMALL_BYTES]
         batches = batches_of(small, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES)
@@ -240,8 +270,10 @@ class _Backup:
         for named, content in zip(batch, read, strict=True):
             if isinstance(content, bytes):
                 contents.append((named, content))
-            elif isinstance(content, ObjectMissing | ObjectDamaged):
-                await self._note("missing" if isinstance(content, ObjectMissing) else "damaged", named)
+            elif isinstance(content, ObjectMissing):
+                await self._note_missing(named)
+            elif isinstance(content, ObjectDamaged):
+                await self._note("damaged", named)
             else:
                 raise content
         answers = await self._plane.ingest_contents([content for _named, content in contents])
@@ -265,7 +297,7 @@ class _Backup:
             finally:
                 stream.close()
         except ObjectMissing:
-            await self._note("missing", named)
+            await self._note_missing(named)
         except (ObjectDamaged, SourceTruncated, SourceOverrun):
             await self._note("damaged", named)
 
@@ -276,6 +308,18 @@ class _Backup:
             self._new_bytes += named.size_bytes
         else:
             await self._note("damaged", named)
+
+    async def _note_missing(self, named: NamedObject) -> None:
+        """Note that an object is missing, unless it was collected or stored at another key meanwhile."""
+        states = await self._store.object_states([named.place])
+        if states.get(named.place) not in {"retired", "removed"}:
+            await self._note("missing", named)
+            return
+        known = await self._store.known_objects([named.address])
+        if named.address in known:
+            await self._copy([replace(named, place=known[named.address].place)], compare=False)
+        else:
+            await self._include_removals()
 
     async def _note(self, flaw: Flaw, named: NamedObject) -> None:
         """Note a flaw of an object, and skip the object from now on."""

@@ -13,6 +13,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types.base import EventType, PayloadInvalid
 from artifactstore_protocols.event_types.clock import CLOCK_CONFIRMED, CLOCK_OBSERVED, ClockConfirmed, ClockObserved
 from artifactstore_protocols.event_types.command_noted import COMMAND_NOTED, CommandNoted
+from artifactstore_protocols.event_types.entries_released import ENTRIES_RELEASED, EntriesReleased
 from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
 from artifactstore_protocols.event_types.hold_placed import HOLD_PLACED, HoldPlaced
 from artifactstore_protocols.event_types.hold_released import HOLD_RELEASED, HoldReleased
@@ -46,6 +47,7 @@ __all__ = [
     "CLOCK_CONFIRMED",
     "CLOCK_OBSERVED",
     "COMMAND_NOTED",
+    "ENTRIES_RELEASED",
     "EVENT_TYPES",
     "FILES_INGESTED",
     "HOLD_PLACED",
@@ -73,6 +75,7 @@ __all__ = [
     "ClockConfirmed",
     "ClockObserved",
     "CommandNoted",
+    "EntriesReleased",
     "EventType",
     "FilesIngested",
     "HoldPlaced",
@@ -127,6 +130,7 @@ type Payload = (
     | StoreVerified
     | KeepPolicySet
     | KeepPolicyDeleted
+    | EntriesReleased
     | PackageDeleted
     | PackageExpired
     | HoldPlaced
@@ -157,6 +161,7 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         StoreVerified: STORE_VERIFIED,
         KeepPolicySet: KEEP_POLICY_SET,
         KeepPolicyDeleted: KEEP_POLICY_DELETED,
+        EntriesReleased: ENTRIES_RELEASED,
         PackageDeleted: PACKAGE_DELETED,
         PackageExpired: PACKAGE_EXPIRED,
         HoldPlaced: HOLD_PLACED,

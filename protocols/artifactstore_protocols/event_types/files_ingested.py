@@ -45,7 +45,15 @@ from artifactstore_protocols.views import (
 if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
 
-__all__ = ["FILES_INGESTED", "FilesIngested", "add_stored_bytes", "check_contents", "ingest_files", "open_package"]
+__all__ = [
+    "FILES_INGESTED",
+    "FilesIngested",
+    "add_stored_bytes",
+    "check_contents",
+    "ingest_files",
+    "lost_contents",
+    "open_package",
+]
 
 _NAME: Final = "v1.files.ingested"
 _TEXT, _NUMBER, _LIST = frozenset({str}), frozenset({int}), frozenset({list})
@@ -152,6 +160,19 @@ def _ingested(
         replaced=placement.replaced,
         removed=placement.removed,
     )
+
+
+def lost_contents(payload: FilesIngested, state: LogState) -> tuple[bytes, ...]:
+    """Return the contents to which no package refers any more after the event, in the order of the entries."""
+    entries = state.packages[payload.package_id].entries
+    change: dict[bytes, int] = {}
+    for key in payload.path_keys:
+        if key in payload.replaced and (digest := entries[key].digest):
+            change[digest] = change.get(digest, 0) - 1
+    for entry in payload.entries if change else ():
+        if entry.digest in change:
+            change[entry.digest] += 1
+    return tuple(digest for digest, count in change.items() if state.references.get(digest, 0) + count <= 0)
 
 
 def check_contents(

@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from artifactstore_protocols.commands import CondemnObjects
-from artifactstore_protocols.entries import Place
+from artifactstore_protocols.entries import Place, StoredObject
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types import object_places
 from artifactstore_protocols.event_types.base import EventType, check_equal
@@ -19,9 +19,12 @@ from artifactstore_protocols.views import Cell, RowOperation
 if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
 
-__all__ = ["OBJECTS_CONDEMNED", "ObjectsCondemned", "condemn_objects"]
+__all__ = ["OBJECTS_CONDEMNED", "REPLACED", "ObjectsCondemned", "condemn_lost", "condemn_objects"]
 
 _NAME: Final = "v1.objects.condemned"
+
+REPLACED: Final = "replaced"
+"""The rule that condemns a content because another one took its last path."""
 
 
 class ObjectsCondemned(Struct, frozen=True):
@@ -47,6 +50,37 @@ def condemn_objects(command: CondemnObjects, state: LogState) -> ObjectsCondemne
     object_places.check_counts(state)
     objects = _condemnable(command.contents, state)
     return ObjectsCondemned(objects, command.rule) if objects else None
+
+
+def condemn_lost(
+    lost: Sequence[bytes],
+    rule: str,
+    state: LogState,
+    *,
+    stored: Sequence[StoredObject] = (),
+    gone: Sequence[Place] = (),
+) -> ObjectsCondemned | None:
+    """Return the payload that condemns contents which lose their last reference by the same command, or None.
+
+    Args:
+        lost: the primary digests of the contents.
+        rule: the name of the rule.
+        state: the state before the command.
+        stored: the objects that the command records.
+        gone: the objects that the command retires.
+
+    Raises:
+        ProjectionDamaged: the entries in the tables do not match the totals of the packages.
+    """
+    if not lost:
+        return None
+    object_places.check_counts(state)
+    objects: list[Place] = []
+    for digest in lost:
+        live = {place for place, held in state.places_of(digest).items() if held.state == "live"}
+        live.update(each.place for each in stored if each.digest == digest)
+        objects += sorted(live.difference(gone))
+    return ObjectsCondemned(tuple(objects), rule) if objects else None
 
 
 def _condemnable(contents: Sequence[bytes], state: LogState) -> tuple[Place, ...]:

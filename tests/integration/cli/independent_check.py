@@ -21,7 +21,7 @@ import cbor2
 
 type Facts = dict[str, Any]
 
-OWN = ("artifactstore-root", "small/")
+OWN = ("artifactstore-root", "files-cache/", "small/")
 """What lies below a root beside the files that are objects."""
 
 

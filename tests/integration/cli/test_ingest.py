@@ -65,7 +65,9 @@ def test_ingest_tells_a_person_the_same(cli: Cli, tree: Path) -> None:
 
 def test_an_empty_directory_is_a_package_without_files(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
-    answer = cli.json("ingest", "nothing")
+    ingested = cli.run("ingest", "nothing", "--json")
+    assert (ingested.code, ingested.err) == (0, "artifactstore: warning: the sources have no file\n")
+    answer = ingested.json
     assert (answer["files"], answer["bytes"], answer["sequence"]) == (0, 0, 3)
     cli.ok("export", "nothing", "out")
     assert list((tmp_path / "out").iterdir()) == []

@@ -123,14 +123,31 @@ def test_json_is_one_line_that_says_where_objects_are_missing(
     assert sorted(files) == sorted(f"{package}/{path.relative_to(tree)}" for path in tree.rglob("*") if path.is_file())
 
 
+def test_a_backup_loses_what_the_store_deleted_only_on_request(cli: Cli, tree: Path) -> None:
+    package = cli.json("ingest", tree)["package_id"]
+    cli.ok("backup", "kept")
+    cli.ok("package", "delete", package, "--reason", "a test", "--before-expiry")
+    cli.ok("gc", "--grace", "0s", "--orphan-age", "0s")
+    assert cli.json("backup", "kept")["pruned_objects"] == 0
+    preview = cli.json("backup", "kept", "--prune", "--dry-run")
+    assert preview["pruned_objects"] == 4
+    assert "4 objects, " in cli.ok("backup", "kept", "--prune", "--dry-run").text
+    pruned = cli.json("backup", "kept", "--prune")
+    assert {name: pruned[name] for name in preview} == preview
+    assert cli.ok("backup", "kept", "--prune").text.splitlines()[2] == "removed 0 objects, 0 B"
+    for options in (["--dry-run"], ["--check", "--prune"]):
+        refused = cli.run("backup", "kept", *options)
+        assert (refused.code, "--dry-run with --prune" in refused.err) == (2, True)
+
+
 @pytest.mark.slow
 def test_a_backup_is_made_checked_brought_up_to_date_and_restored(
     cli: Cli, elsewhere: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cli.ok("ingest", tree)
     made = cli.json("backup", "kept")
-    keys = ["directory", "events", "new_events", "objects", "new_objects", "new_bytes", "digest", "flaws", "limits"]
-    assert list(made) == keys
+    keys = ["directory", "events", "new_events", "objects", "new_objects", "new_bytes", "digest", "flaws"]
+    assert list(made) == [*keys, "pruned_objects", "pruned_bytes", "limits"]
     assert [made[key] for key in keys[:5]] == ["kept", 5, 5, 4, 4]
     assert made["flaws"] == {"damaged_objects": 0, "missing_objects": 0, "damaged": [], "missing": []}
     (tree / "new").write_bytes(b"new")

@@ -17,6 +17,8 @@ LONG = {
     "package copy": ("package", "copy", "n", "--to", "other"),
     "export": ("export", "n", "out"),
     "verify": ("verify",),
+    "repair": ("repair", "--from", "tree"),
+    "gc": ("gc",),
     "replay": ("replay",),
     "events --export": ("events", "--export", "log"),
     "events --import": ("events", "--import", "earlier"),

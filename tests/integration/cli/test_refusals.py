@@ -110,7 +110,7 @@ def test_a_name_that_several_packages_have(cli: Cli, tree: Path) -> None:
 
 def test_a_package_name_that_would_be_taken_for_a_selector(cli: Cli, tree: Path) -> None:
     line = cli.refused_without_a_trace("package", "create", "nightly@{1}")
-    assert "leave out @ : { and }" in line
+    assert "leave out @ : { } and a final ~ or ~n," in line
     renamed = tree.rename(tree.with_name("tree@home"))
     assert line.endswith("which select a package")
     assert "name the package with --name" in cli.refused_without_a_trace("ingest", renamed)
@@ -153,7 +153,10 @@ def test_what_is_neither_a_file_nor_a_directory_cannot_be_ingested(
 
 def test_two_sources_of_one_name_are_refused(cli: Cli, tree: Path) -> None:
     line = cli.refused_without_a_trace("ingest", tree, tree, "--name", "n")
-    assert line == "path 'tree/README.md' refused: it occurs twice"
+    assert line == (
+        "path 'tree/README.md' refused: it occurs twice in the sources; rename one, or add the sources one by one: "
+        "`artifactstore package add` takes --prefix and --as"
+    )
 
 
 def deny(monkeypatch: pytest.MonkeyPatch, name: str) -> None:

@@ -20,7 +20,7 @@ def addresses(cli: Cli, tree: Path) -> dict[str, str]:
     return {file["path"]: file["content_address"] for file in cli.json("package", "show", "tree")["file_list"]}
 
 
-def test_a_lost_object_is_needed_and_then_healed_from_a_directory(
+def test_a_lost_object_is_needed_and_then_repaired_from_a_directory(
     cli: Cli, tmp_path: Path, addresses: dict[str, str]
 ) -> None:
     lost = addresses["data/report.json"]

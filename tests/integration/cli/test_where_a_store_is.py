@@ -206,6 +206,9 @@ def test_a_project_file_names_the_store_for_everything_below_it(
         "log_level": {"value": "WARNING", "origin": "default"},
         "package_files_max": {"value": 100000, "origin": "default"},
         "storage_small_max": {"value": 65536, "origin": "default"},
+        "expire_hours": {"value": 0, "origin": "default"},
+        "gc_hours": {"value": 0, "origin": "default"},
+        "verify_hours": {"value": 0, "origin": "default"},
     }
     file.write_text("database_uri = 'x'")
     assert "did you mean database_url?" in unnamed.refused("verify")

@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import Select, text
 
 from artifactstore.database.asyncio_core import AsyncConnection
+from artifactstore.database.collectable import collectable_page, totals_query, unreleased_page
 from artifactstore.database.database import Database
 from artifactstore.database.keep_policies import next_name_query
+from artifactstore.database.keeping import left_query, retained_query
 from artifactstore.database.queries import differing_entries, entries_query, listing_query, queries_for
 from artifactstore.database.schema import LIVE
 from artifactstore.database.stats import stats_queries
@@ -27,6 +29,8 @@ from artifactstore_protocols.package_references import (
     OpenByName,
     PackageQuery,
 )
+from artifactstore_protocols.state import ObjectState
+from artifactstore_protocols.storage import Place
 from artifactstore_protocols.verification import SEED_MAX, DueKey, DueObjects, Sample
 from artifactstore_protocols.views import MarkVerified
 
@@ -42,6 +46,7 @@ QUESTIONS: list[PackageQuery] = [
     ByTag("release"),
     ByDigest("manifest", f"blake3:{'a' * 64}"),
     ByDigest("tree", f"sha256:{'a' * 64}"),
+    ByDigest("tree", f"sha256:{'a' * 64}", gone=True),
 ]
 
 
@@ -70,6 +75,19 @@ async def check_plan(database: Database, selected: Select[tuple[Any, ...]], tabl
         assert "Seq Scan" not in step, steps
         if "Index Scan" in step or "Index Only Scan" in step:
             assert "Index Cond" in detail, steps  # otherwise it reads the whole index
+
+
+async def test_what_expires_next_is_read_in_its_order(database: Database) -> None:
+    for kept in (True, False):
+        selected = retained_query(until_us=10**15, after=(7, "p"), limit=9, kept=kept)
+        await check_plan(database, selected, "retention_state")
+        steps = await database.read(partial(plan_in_order, selected=selected))
+        assert any("ix_retention_state_expires_at_package_id" in step for step in steps), steps
+        assert not [step for step in steps if "TEMP B-TREE" in step or "Sort" in step], steps
+
+
+async def test_open_packages_that_nobody_touched_are_found_by_indexes(database: Database) -> None:
+    await check_plan(database, left_query(until_us=10**15, after=7, limit=9), "artifact_packages")
 
 
 async def test_two_packages_are_compared_by_searches_in_the_entries(database: Database) -> None:
@@ -154,6 +172,22 @@ async def test_a_range_is_marked_by_the_index(database: Database, sample: Sample
 
     steps = await database.read(look)
     assert any("ix_storage_locations_verified" in step for step in steps), steps
+
+
+@pytest.mark.parametrize("after", [None, Place("local", f"blake3/01/01/{'01' * 32}")], ids=["first", "next"])
+@pytest.mark.parametrize("state", ["condemned", "retired"])
+async def test_a_collection_reads_only_what_it_collects(
+    database: Database, state: ObjectState, after: Place | None
+) -> None:
+    for selected in (collectable_page(state, after, 100), totals_query(state)):
+        steps = await database.read(partial(plan_in_order, selected=selected))
+        assert any("ix_storage_locations_collectable" in step for step in steps), steps
+        assert not any("SCAN storage_locations" in step and "INDEX" not in step for step in steps), steps
+
+
+async def test_gone_packages_that_hold_entries_are_found_by_an_index(database: Database) -> None:
+    steps = await database.read(partial(plan_in_order, selected=unreleased_page(0, 100)))
+    assert any("ix_artifact_packages_unreleased" in step for step in steps), steps
 
 
 async def plan_in_order(connection: AsyncConnection, selected: Select[tuple[Any, ...]]) -> list[str]:

@@ -154,7 +154,7 @@ async def test_commands_are_judged_by_what_the_database_holds(scribe: Scribe) ->
         Committed,
         TooManyFiles,
     ]
-    assert [len(outcome.events) for outcome in outcomes if isinstance(outcome, Committed)] == [2, 0, 2]
+    assert [len(outcome.events) for outcome in outcomes if isinstance(outcome, Committed)] == [2, 0, 3]
 
 
 async def test_findings_change_what_is_news_and_no_object_that_changed_since(scribe: Scribe) -> None:

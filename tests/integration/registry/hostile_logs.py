@@ -26,7 +26,10 @@ from artifactstore_protocols.event_types import (
     PACKAGE_CREATED,
     PACKAGE_FINALIZED,
     SCHEMA_REGISTERED,
+    STORE_VERIFIED,
     FilesIngested,
+    KeepPolicyDeleted,
+    KeepPolicySet,
     LogCreated,
     ObjectsFlagged,
     ObjectsRestored,
@@ -51,7 +54,9 @@ type Log = Sequence[StoredEvent]
 _NFC, _NFD = "é", "e\u0301"
 _ID = "0198f3a0-7c00-7000-8000-00000000{:04}"
 _CREATED, _STORED, _FIRST, _STORED_SECOND, _SECOND, _OTHER, _STORED_OPEN, _OPEN = range(2, 10)
-_STORED_NEW, _REPLACED, _SCHEMA, _FLAGGED, _RESTORED, _AGAIN, _NOTED, _FINALIZED = range(10, 18)
+_STORED_NEW, _REPLACED, _SCHEMA, _FLAGGED, _VERIFIED, _RESTORED, _VERIFIED_AGAIN, _AGAIN, _NOTED, _FINALIZED = range(
+    10, 20
+)
 _STORED_AND_PUT = (OBJECTS_STORED.name, FILES_INGESTED.name)
 _TYPES = [
     LOG_CREATED.name,
@@ -61,7 +66,9 @@ _TYPES = [
     *_STORED_AND_PUT * 2,
     SCHEMA_REGISTERED.name,
     OBJECTS_FLAGGED.name,
+    STORE_VERIFIED.name,
     OBJECTS_RESTORED.name,
+    STORE_VERIFIED.name,
     FILES_INGESTED.name,
     COMMAND_NOTED.name,
     PACKAGE_FINALIZED.name,
@@ -69,7 +76,7 @@ _TYPES = [
 
 
 async def valid_log(directory: Path) -> Log:
-    """A log of seventeen events; the package of the second is finalized by the last, another one is open."""
+    """A log of nineteen events; the package of the second is finalized by the last, another one is open."""
     settings = settings_in(directory)
     async with open_registry(settings) as registry:
         package = (await registry.create_package("p", metadata={"k": "v"}, idempotency_key="once")).package_id
@@ -192,6 +199,8 @@ _PAYLOADS: dict[str, tuple[int, Change]] = {
     "links that are not there": (_SECOND, _totals(links=1)),
     "directories that are not there": (_SECOND, _totals(directories=1)),
     "a sum that is too small": (_SECOND, _totals(total_bytes=2)),
+    "stored bytes that no ingest brought": (_SECOND, _totals(stored_bytes=99)),
+    "stored bytes of a content that was there": (_AGAIN, _totals(stored_bytes=99)),
     "a version that is left out": (_SECOND, _totals(version=4)),
     "a package number that is another's": (_SECOND, _fields(package_number=_OTHER)),
     "a directory that never was an entry": (_SECOND, _fields(removed=("below",))),
@@ -408,5 +417,9 @@ _APPENDED: dict[str, Callable[[Log], Payload]] = {
     "a tag of an open package": lambda log: TagSet("t", log[_OTHER - 1].event.subject, protected=False),
     "a tag of no package": lambda _log: TagSet("t", _ID.format(99), protected=False),
     "a tag that looks like a selector": lambda log: TagSet("t@{1}", log[_CREATED - 1].event.subject, protected=False),
+    "a keep policy without rules": lambda _log: KeepPolicySet("nightly", {}),
+    "a keep policy with an unknown rule": lambda _log: KeepPolicySet("nightly", {"newest": 3}),
+    "a keep policy of no name": lambda _log: KeepPolicySet("night@1", {"last": 3}),
+    "a keep policy that is deleted and was never set": lambda _log: KeepPolicyDeleted("nightly"),
     "a tag that is deleted and was never set": lambda _log: TagDeleted("t"),
 }

@@ -103,6 +103,8 @@ KINDS = {
     "links": "policy",
     "check": "bool",
     "max_age_s": "float",
+    "grace_s": "float",
+    "orphan_age_s": "float",
     "progress": "callable",
     "form": "form",
     "where": "filter",
@@ -142,6 +144,7 @@ def right_values(tree: Path) -> dict[str, object]:
         "hold": "h",
         "reason": "r",
         "duration": "1d",
+        "retention": "short",
         "before": "p",
         "after": "p",
         "tag": "t",
@@ -358,6 +361,7 @@ def open_in(program: str, *args: object, **kwargs: object) -> None:
         *[("storage_local_root", value) for value in (None, b"objects", 5, Path("a\0b"))],
         *[("log_level", value) for value in (None, 10, ["INFO"])],
         *[("package_files_max", value) for value in (None, b"5", 5.0, True, 0, -1, 2**63)],
+        *[("gc_hours", value) for value in (None, b"5", 5.0, True, -1, 8761)],
     ],
 )
 def test_a_setting_of_another_type_is_refused(name: str, value: object) -> None:

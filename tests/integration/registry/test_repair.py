@@ -94,7 +94,7 @@ type Making = Callable[[Registry, Path], Awaitable[Path | Settings]]
         pytest.param(_root, marks=pytest.mark.slow),
     ],
 )
-async def test_what_a_source_has_is_healed_and_recorded(
+async def test_what_a_source_has_is_repaired_and_recorded(
     registry: Registry, settings: Settings, tmp_path: Path, make: Making
 ) -> None:
     source = await make(registry, tmp_path)
@@ -138,7 +138,9 @@ async def test_without_a_source_it_says_what_is_needed_and_changes_nothing(
     assert len(await whole_log(registry)) == before
 
 
-async def test_a_part_is_healed_and_the_rest_is_needed(registry: Registry, settings: Settings, tmp_path: Path) -> None:
+async def test_a_part_is_repaired_and_the_rest_is_needed(
+    registry: Registry, settings: Settings, tmp_path: Path
+) -> None:
     await _harm(registry, settings)
     report = await registry.repair(plant(tmp_path / "some", {"x": FILES["b"]}))
     assert (report.objects, report.repaired, report.remaining, len(report.needed)) == (3, 1, 2, 2)

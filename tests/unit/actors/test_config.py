@@ -11,7 +11,7 @@ from artifactstore.config import ENVIRONMENT, Settings, find_settings
 from artifactstore.misspelled_settings import suggested_settings
 from artifactstore_protocols.errors import InvalidValue
 
-URL, ROOT, LEVEL, FILES_MAX, _SMALL_MAX = ENVIRONMENT
+URL, ROOT, LEVEL, FILES_MAX, *_NUMBERS = ENVIRONMENT
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +51,9 @@ def test_the_option_goes_before_the_environment_and_that_before_the_project_file
         "log_level": str(file),
         "package_files_max": "default",
         "storage_small_max": "default",
+        "expire_hours": "default",
+        "gc_hours": "default",
+        "verify_hours": "default",
     }
     assert Settings.load(environment) == Settings("sqlite:///env.db", here.parent / "objects", "INFO")
     stored = find_settings({**environment, ROOT: "elsewhere"}, store="dir with % and ?")

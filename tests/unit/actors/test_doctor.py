@@ -249,6 +249,12 @@ TROUBLE: list[tuple[str, Inspection, str, str]] = [
         "set the clock",
     ),
     (
+        "clock of expiry",
+        with_database(observed_clock_us=NOW_US - 32 * DAY_US),
+        "nothing expires: the clock says",
+        "`artifactstore clock confirm`",
+    ),
+    (
         "left packages",
         with_database(open_packages=tuple(UnfinishedPackage(f"p{n}", NOW_US - DAY_US - 1) for n in range(5))),
         "5 packages are open and have not grown for a day: p0, p1, p2 and 2 more",

@@ -19,6 +19,7 @@ from artifactstore_protocols.entries import Entry, directory_entry, link_entry
 from artifactstore_protocols.event_types import PackageFinalized, UnknownEventType, type_of
 from artifactstore_protocols.judging import decide
 from artifactstore_protocols.keep_rules import KeepRules
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.state import LogState
 from command_strategies import (
     address_of,
@@ -35,6 +36,7 @@ from command_strategies import (
 
 FIRST = package_id_of(1)
 X = address_of(b"x")
+CONDEMNED = f"condemned {first_key(address_of(b''))} in local, by rule 'replaced'"
 
 
 def lines(command: Command, state: LogState) -> list[str]:
@@ -57,14 +59,14 @@ def entries(*given: Entry) -> IngestFiles:
         (
             ingest(ingested("a", b"x"), on_existing=OnExisting.REPLACE),
             opened(("a", b""), ("b", b"x")),
-            [f"replaced 'a', 1 bytes, {X}"],
+            [f"replaced 'a', 1 bytes, {X}", CONDEMNED],
         ),
         (entries(link_entry("l", "a/b")), opened(), ["added link 'l' to 'a/b'"]),
         (entries(directory_entry("d")), opened(), ["added empty directory 'd'"]),
         (
             ingest(ingested("a", b"x"), ingested("b", b"yy"), on_existing=OnExisting.REPLACE),
             opened(("a", b""), ("c", b"x"), ("d", b"yy")),
-            ["put 2 entries, 3 bytes, 1 of them replaced: 'a' …"],
+            ["put 2 entries, 3 bytes, 1 of them replaced: 'a' …", CONDEMNED],
         ),
         (RegisterMetadataSchema("build", "{}"), LogState(), ["registered metadata schema 'build' version 1"]),
         (SetTag("best", package_id_of(1)), finalized(), [f"set tag 'best' to {package_id_of(1)}"]),

@@ -94,7 +94,7 @@ def test_every_event_has_a_json_form(payload: Payload) -> None:
 
 def test_entries_and_objects_are_shown_by_the_names_of_their_fields() -> None:
     command = ingest(ingested("a", b"x"), on_existing=OnExisting.REPLACE)
-    stored, files = decide(command, opened(("a", b"")), entries_max=9)
+    stored, files, _condemned = decide(command, opened(("a", b"")), entries_max=9)
     objects, entries = (
         cast("Mapping[str, Mapping[str, Json]]", event_to_json(_stored(each))) for each in (stored, files)
     )

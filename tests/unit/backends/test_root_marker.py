@@ -150,6 +150,6 @@ def test_it_is_no_object(tmp_path: Path) -> None:
     found = inspect_local_root(tmp_path, {}, {})
     assert (found.holds_objects, found.leftovers, found.marker) == (False, (), ONE)
     put(backend, b"x")
-    assert [key for key, _size in backend.list_keys(limit=10)] == [key_of(b"x")]
+    assert [key for key, _size, _age in backend.list_keys(limit=10)] == [key_of(b"x")]
     backend.close()
     assert read_marker(tmp_path) == ONE

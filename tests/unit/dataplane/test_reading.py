@@ -12,7 +12,7 @@ from artifactstore.backends.small import SmallBackend
 from artifactstore.dataplane import InProcessDataPlane
 from artifactstore.dataplane.ingest import CHUNK_BYTES
 from artifactstore_protocols.dataplane import DataPlane, IngestResult, RangeRefused, VerifyResult
-from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing, StorageBackend, UnknownBackend
+from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing, Place, StorageBackend, UnknownBackend
 from unit.dataplane.samples import LARGE, address_of, digests_of, ingest, known, objects_in, read, verified
 
 CONTENT = b"0123456789"
@@ -67,7 +67,7 @@ async def test_nothing_is_held_open_after_a_reader_leaves(plane: DataPlane) -> N
 async def test_an_object_that_is_deleted_meanwhile_is_served_to_its_end(plane: DataPlane) -> None:
     await ingest(plane, CONTENT)
     async with plane.serve_object(known(CONTENT)) as pieces:
-        assert await plane.delete_object(known(CONTENT))
+        assert await plane.delete_objects([known(CONTENT).place]) == [True]
         assert [piece async for piece in pieces] == [CONTENT]
 
 
@@ -124,8 +124,8 @@ async def test_an_object_that_cannot_be_read_is_damaged(plane: DataPlane, monkey
 async def test_an_object_is_looked_up_and_deleted(plane: DataPlane) -> None:
     await ingest(plane, CONTENT)
     assert await plane.stat_objects([known(CONTENT)]) == [len(CONTENT)]
-    assert await plane.delete_object(known(CONTENT))
-    assert not await plane.delete_object(known(CONTENT))
+    assert await plane.delete_objects([known(CONTENT).place]) == [True]
+    assert await plane.delete_objects([known(CONTENT).place]) == [False]
     assert await plane.stat_objects([known(CONTENT)]) == [None]
     with pytest.raises(ObjectMissing):
         await read(plane, CONTENT)
@@ -146,7 +146,15 @@ async def test_objects_of_several_backends_are_stored_by_size_and_read_where_the
     async with plane.serve_object(there[0], offset=3, length=4) as pieces:
         assert [piece async for piece in pieces] == [CONTENT[3:7]]
     assert [health.backend_id for health in await plane.health()] == ["local", "local-small"]
-    assert await plane.delete_object(there[0])
+    assert list(plane.backend_ids()) == ["local", "local-small"]
+    listed = [each[:2] for each in await plane.list_objects("local", after="", limit=9)]
+    assert listed == sorted((each.place.object_key, each.size_bytes) for each in (there[1], there[3]))
+    gone = Place("elsewhere", there[0].place.object_key)
+    first, unknown, second = await plane.delete_objects([there[0].place, gone, there[1].place])
+    assert (first, second) == (True, True)
+    assert isinstance(unknown, UnknownBackend), "a backend that is not there does not keep the others from deleting"
+    assert await plane.stat_objects([there[0], there[1], there[2]]) == [None, None, 0]
+    assert await plane.compact("local") >= 0
     for backend in backends:
         backend.close()
 

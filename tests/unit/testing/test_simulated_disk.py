@@ -75,7 +75,7 @@ def test_the_real_backend_works_on_it_and_touches_no_real_file(tmp_path: Path) -
             buffer = bytearray(100)
             with backend.open("a/key") as reader:
                 assert buffer[: reader.readinto(buffer)] == b"an object"
-            assert backend.list_keys(limit=10) == [("a/key", 9)]
+            assert [each[:2] for each in backend.list_keys(limit=10)] == [("a/key", 9)]
             assert backend.health().writable
             assert backend.delete_many(["a/key"]) == [True]
             assert backend.stat_many(["a/key"]) == [None]

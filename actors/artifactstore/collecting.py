@@ -1,0 +1,307 @@
+"""Garbage collection: give back the room of what no package refers to.
+
+A collection releases the entries of packages that were deleted or have expired. That, like an ingest that replaces
+files, condemns the objects that lose their last reference. The collection retires what has been condemned for the
+grace, deletes the bytes at retired keys, and records them as removed. Everything is in rows, so a collection that dies
+is continued by the next one, and any number of them may run at once.
+
+Bytes are deleted only at keys whose retirement is committed. Before each deletion, the root's marker gets the head of
+the log, so that a database which is put back to an earlier point never collects there.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from itertools import batched
+from pathlib import Path
+from typing import Final
+
+from artifactstore.concurrently import for_each_concurrent
+from artifactstore.dataplane import check_marker, mark_collected
+from artifactstore.environment import in_thread
+from artifactstore.ids import now_us
+from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
+from artifactstore_protocols.collection import (
+    CollectableObject,
+    CollectionProgress,
+    CollectionReport,
+    Listed,
+    ObjectTotals,
+    content_place,
+    sort_listed,
+)
+from artifactstore_protocols.commands import OBJECTS_MAX, Command, RemoveObjects, RetireObjects
+from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.event_types import ObjectsRetired
+from artifactstore_protocols.event_types.objects_retired import CONDEMNED, ORPHAN
+from artifactstore_protocols.events import Committed
+from artifactstore_protocols.messages import CompactStorage, DeleteObjects, ListBackends, ListObjects, StorageRole
+from artifactstore_protocols.releasing import RELEASED_MAX, ReleaseEntries
+from artifactstore_protocols.root_markers import CollectionRefused
+from artifactstore_protocols.state import ObjectState
+from artifactstore_protocols.storage import Place, StorageError
+from artifactstore_protocols.unfinished_import import admit_command
+
+__all__ = ["Collection"]
+
+_COMMANDS: Final = 16
+"""Commands that are sent at once. The writer judges them in one transaction, which counts all entries once."""
+
+_PAGE: Final = _COMMANDS * OBJECTS_MAX
+_LISTED: Final = 1000
+_FAILURES_NAMED: Final = 20
+_US: Final = 1_000_000
+
+type _Sized = Sequence[tuple[Place, int]]
+
+
+class Collection:
+    """One collection.
+
+    Args:
+        store: the event store.
+        storage: the actor that deletes and lists objects.
+        root: the local directory of the objects; None for a backend of the caller's own, in which nobody may collect.
+        commit: commits a command.
+        grace_s: how long condemned objects are kept, in seconds.
+        orphan_age_s: the age from which bytes without a row are orphans, in seconds.
+        progress: called after each page of objects.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        storage: ActorRef[StorageRole],
+        root: Path | None,
+        commit: Callable[[Command], Awaitable[Committed]],
+        *,
+        grace_s: float,
+        orphan_age_s: float,
+        progress: Callable[[CollectionProgress], None] | None,
+    ) -> None:
+        self._store = store
+        self._storage = storage
+        self._root = root
+        self._commit = commit
+        self._grace_us = int(grace_s * _US)
+        self._orphan_age_s = orphan_age_s
+        self._progress = progress
+        self._looked_at = ObjectTotals()
+        self._waiting = self._condemned = self._retired = ObjectTotals()
+        self._orphans = self._late = self._deleted = ObjectTotals()
+        self._entries = self._compacted_bytes = 0
+        self._failures: list[str] = []
+
+    async def run(self) -> CollectionReport:
+        """Collect.
+
+        Raises:
+            CollectionRefused: this store may not collect in this root.
+            ProjectionDamaged: the tables contradict each other. Nothing was retired since they were found to.
+            ImportUnfinished: an import must finish first.
+        """
+        self._store.must_be_writable()
+        await self._may_delete()
+        await self._release()
+        await self._retire_condemned()
+        await self._delete_retired()
+        for backend_id in await self._storage.ask(ListBackends()):
+            try:
+                await self._each_listed(backend_id, self._sweep)
+            except StorageError as error:  # the other backends can still be collected
+                self._note(str(error))
+            try:
+                compacted = await self._storage.ask(CompactStorage(backend_id), timeout=NO_TIME_LIMIT)
+                self._compacted_bytes += compacted
+            except StorageError as error:
+                self._note(str(error))
+        return self._report(dry_run=False)
+
+    async def preview(self) -> CollectionReport:
+        """Count what `run` would do, and change nothing.
+
+        Raises:
+            CollectionRefused: this store may not collect in this root.
+        """
+        await self._may_collect()
+        after = 0
+        while packages := await self._store.unreleased_packages(after=after, limit=_LISTED):
+            self._entries += sum(each.entries for each in packages)
+            after = packages[-1].number
+        condemned = await self._store.collectable_totals("condemned")
+        self._condemned = await self._store.collectable_totals("condemned", until_us=now_us() - self._grace_us)
+        self._waiting = condemned.plus(-self._condemned.objects, -self._condemned.bytes)
+        self._retired = await self._store.collectable_totals("retired")
+        for backend_id in await self._storage.ask(ListBackends()):
+            try:
+                await self._each_listed(backend_id, self._count)
+            except StorageError as error:
+                self._note(str(error))
+        return self._report(dry_run=True)
+
+    async def _release(self) -> None:
+        """Release the entries of packages that are gone."""
+
+        async def release(command: ReleaseEntries) -> None:
+            await self._commit(command)
+
+        after = 0
+        while packages := await self._store.unreleased_packages(after=after, limit=_LISTED):
+            for package in packages:
+                key = ""
+                while keys := await self._store.entry_keys(package.number, after=key, limit=_COMMANDS * RELEASED_MAX):
+                    ranges = batched(keys, RELEASED_MAX)
+                    commands = [ReleaseEntries(package.package_id, each[0], each[-1]) for each in ranges]
+                    await for_each_concurrent(commands, release, at_once=_COMMANDS)
+                    self._entries += len(keys)
+                    key = keys[-1]
+            after = packages[-1].number
+
+    async def _retire_condemned(self) -> None:
+        until_us = now_us() - self._grace_us  # now: the releases before have condemned objects
+
+        async def retire(page: Sequence[CollectableObject]) -> None:
+            ready = [each for each in page if each.changed_at_us <= until_us]
+            waiting = [each for each in page if each.changed_at_us > until_us]
+            self._waiting = _added(self._waiting, [(each.place, each.size_bytes) for each in waiting])
+            retired = await self._retire([(each.place, each.size_bytes) for each in ready], CONDEMNED)
+            self._condemned = _added(self._condemned, retired)
+
+        await self._each_page("condemned", retire)
+
+    async def _delete_retired(self) -> None:
+        found = ObjectTotals()
+
+        async def delete(page: Sequence[CollectableObject]) -> None:
+            nonlocal found
+            objects = [(each.place, each.size_bytes) for each in page]
+            found = _added(found, objects)
+            await self._delete(objects)
+
+        await self._each_page("retired", delete)
+        others = found.plus(-self._condemned.objects, -self._condemned.bytes)
+        self._retired = others if others.objects > 0 else ObjectTotals()
+
+    async def _count(self, found: Listed) -> None:
+        self._orphans = _added(self._orphans, found.orphans)
+        self._late = _added(self._late, found.late)
+
+    async def _sweep(self, found: Listed) -> None:
+        """Retire and delete orphans, and delete what arrived late at keys that are retired or removed."""
+        orphans = await self._retire(found.orphans, ORPHAN)
+        self._orphans = _added(self._orphans, orphans)
+        await self._delete(orphans)
+        await self._delete(found.retired)
+        self._late = _added(self._late, await self._delete(found.late))
+
+    async def _retire(self, objects: _Sized, cause: str) -> _Sized:
+        """Retire objects; return those that this call retired. The others were used or retired meanwhile."""
+        retired: set[Place] = set()
+
+        async def retire(places: tuple[Place, ...]) -> None:
+            committed = await self._commit(RetireObjects(places, cause))
+            for payload in committed.written:
+                if isinstance(payload, ObjectsRetired):
+                    retired.update(payload.objects)
+
+        await self._in_commands(objects, retire)
+        return [(place, size_bytes) for place, size_bytes in objects if place in retired]
+
+    async def _delete(self, objects: _Sized) -> _Sized:
+        """Delete the bytes of retired objects and record that; return those that had bytes."""
+        if not objects:
+            return ()
+        await self._may_delete()
+        sizes = dict(objects)
+        deleted: list[tuple[Place, int]] = []
+
+        async def delete(places: tuple[Place, ...]) -> None:
+            answers = await self._storage.ask(DeleteObjects(places), timeout=NO_TIME_LIMIT)
+            gone: list[Place] = []
+            for place, answer in zip(places, answers, strict=True):
+                if isinstance(answer, StorageError):
+                    self._note(str(answer))
+                    continue
+                gone.append(place)
+                if answer:
+                    deleted.append((place, sizes[place]))
+            if gone:
+                await self._commit(RemoveObjects(tuple(gone)))
+
+        await self._in_commands(objects, delete)
+        self._deleted = _added(self._deleted, deleted)
+        return deleted
+
+    async def _in_commands(self, objects: _Sized, act: Callable[[tuple[Place, ...]], Awaitable[None]]) -> None:
+        places = batched((place for place, _size in objects), OBJECTS_MAX)
+        await for_each_concurrent(places, act, at_once=_COMMANDS)
+
+    async def _each_page(
+        self, state: ObjectState, act: Callable[[Sequence[CollectableObject]], Awaitable[None]]
+    ) -> None:
+        """Call `act` for each page of the objects in a state."""
+        after: Place | None = None
+        while page := await self._store.collectable_objects(state, after=after, limit=_PAGE):
+            await act(page)
+            self._tell([(each.place, each.size_bytes) for each in page])
+            after = page[-1].place
+
+    async def _each_listed(self, backend_id: str, act: Callable[[Listed], Awaitable[None]]) -> None:
+        """Call `act` for each page of the objects that a backend has."""
+        after = ""
+        while True:
+            message = ListObjects(backend_id, after, _LISTED)
+            listed = await self._storage.ask(message, timeout=NO_TIME_LIMIT)
+            places = [place for key, *_ in listed if (place := content_place(backend_id, key)) is not None]
+            states = await self._store.object_states(places)  # after the list: see `sort_listed`
+            await act(sort_listed(backend_id, listed, states, self._orphan_age_s))
+            self._tell([(Place(backend_id, each.object_key), each.size_bytes) for each in listed])
+            if len(listed) < _LISTED:
+                return
+            after = listed[-1].object_key
+
+    async def _may_delete(self) -> None:
+        """Write the head of the log to the marker of the root, after checking that this store may collect there."""
+        root, store_id, head = await self._checked()
+        await in_thread(partial(mark_collected, root, store_id, head))
+
+    async def _may_collect(self) -> None:
+        """Check that this store may collect in the root, and change nothing."""
+        root, store_id, head = await self._checked()
+        await in_thread(partial(check_marker, root, store_id, head))
+
+    async def _checked(self) -> tuple[Path, str, int]:
+        """Return the root, the id of the store and the head of its log."""
+        reading = await self._store.probe()
+        admit_command(reading.unfinished, reading.head)
+        if self._root is None or reading.store_id is None:
+            raise CollectionRefused("root-unknown", reading.store_id or "", reading.head, None)
+        return self._root, reading.store_id, reading.head
+
+    def _tell(self, objects: _Sized) -> None:
+        self._looked_at = _added(self._looked_at, objects)
+        if self._progress is not None:
+            self._progress(CollectionProgress(self._looked_at.objects, self._looked_at.bytes))
+
+    def _note(self, failure: str) -> None:
+        if len(self._failures) < _FAILURES_NAMED and failure not in self._failures:
+            self._failures.append(failure)
+
+    def _report(self, *, dry_run: bool) -> CollectionReport:
+        return CollectionReport(
+            dry_run=dry_run,
+            entries=self._entries,
+            waiting=self._waiting,
+            condemned=self._condemned,
+            retired=self._retired,
+            orphans=self._orphans,
+            late=self._late,
+            deleted=self._deleted,
+            compacted_bytes=self._compacted_bytes,
+            failures=tuple(self._failures),
+        )
+
+
+def _added(totals: ObjectTotals, objects: Iterable[tuple[Place, int]]) -> ObjectTotals:
+    for _place, size_bytes in objects:
+        totals = totals.plus(1, size_bytes)
+    return totals

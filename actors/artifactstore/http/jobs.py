@@ -1,0 +1,64 @@
+"""The jobs that a service repeats, if the settings ask for them: expiry, garbage collection and verification."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Final
+
+from artifactstore.config import Settings
+from artifactstore.http.maintenance import Job, JobResult
+from artifactstore.registry import Registry
+
+__all__ = ["VERIFIED_AGE_S", "service_jobs"]
+
+VERIFIED_AGE_S: Final = 30 * 86_400
+"""A service verifies the objects that nothing has read for so many seconds: 30 days."""
+
+_HOUR_S: Final = 3600.0
+_PRINCIPAL: Final = "service"
+
+
+def service_jobs(settings: Settings, registry: Callable[[], Registry | None]) -> tuple[Job, ...]:
+    """Return the jobs that a service repeats.
+
+    Args:
+        settings: say how often each job runs.
+        registry: returns the open store; None while it is starting.
+    """
+
+    def job(name: str, hours: int, work: Callable[[Registry], Awaitable[JobResult]]) -> Job:
+        async def run() -> JobResult:
+            store = registry()
+            return JobResult("the store is not open") if store is None else await work(store)
+
+        return Job(name, hours * _HOUR_S, run)
+
+    jobs = (
+        job("expire", settings.expire_hours, _expire),
+        job("gc", settings.gc_hours, _collect),
+        job("verify", settings.verify_hours, _verify),
+    )
+    return tuple(each for each in jobs if each.every_s)
+
+
+async def _expire(registry: Registry) -> JobResult:
+    due = policies = 0
+    async with aclosing(registry.expire_packages(principal=_PRINCIPAL)) as packages:
+        async for _package in packages:
+            due += 1
+    async with aclosing(registry.apply_keep_policies(principal=_PRINCIPAL)) as verdicts:
+        async for verdict in verdicts:
+            policies += bool(verdict.rule)
+    return JobResult(f"{due} packages expired, and {policies} by keep policies")
+
+
+async def _collect(registry: Registry) -> JobResult:
+    report = await registry.collect_garbage(principal=_PRINCIPAL)
+    text = f"{report.deleted.objects} objects of {report.deleted.bytes} bytes deleted"
+    return JobResult("; ".join([text, *report.failures]), is_well=not report.failures)
+
+
+async def _verify(registry: Registry) -> JobResult:
+    report = await registry.verify(max_age_s=VERIFIED_AGE_S, principal=_PRINCIPAL)
+    flawed = len(report.mismatches) + len(report.missing)
+    text = f"{report.objects} objects of {report.bytes} bytes read, {flawed} of them damaged or missing"
+    return JobResult(text, is_well=report.sound)

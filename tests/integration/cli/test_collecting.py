@@ -1,0 +1,28 @@
+"""`artifactstore gc`: what it prints, and how it refuses."""
+
+from pathlib import Path
+
+import pytest
+
+from integration.cli.harness import Cli
+
+
+def test_disk_space_comes_back_after_a_deletion(cli: Cli, tree: Path) -> None:
+    package = cli.json("ingest", tree)["package_id"]
+    cli.ok("package", "delete", package, "--before-expiry", "--reason", "a test")
+    assert "entries of gone packages to release" in cli.ok("gc", "--dry-run").text
+    first = cli.json("gc")
+    assert (first["dry_run"], first["deleted"]["objects"], first["waiting"]["objects"] > 0) == (False, 0, True)
+    assert "kept for the grace" in cli.ok("gc", "--grace", "7d").text
+    assert cli.json("gc", "--grace", "0s")["deleted"] == first["waiting"]
+    assert "deleted 0 objects" in cli.ok("gc", "--grace", "0s", "--orphan-age", "0s").text
+    assert cli.json("verify")["objects"] == 0
+    assert cli.ok("manifest", package).text
+
+
+@pytest.mark.parametrize("duration", ["", "5", "h", "-1h", "1.5d", "1y"])
+def test_what_is_no_duration_is_a_wrong_usage(cli: Cli, tree: Path, duration: str) -> None:
+    cli.ok("ingest", tree)
+    ran = cli.run("gc", "--grace", duration)
+    assert ran.code == 2
+    assert "no duration" in ran.err

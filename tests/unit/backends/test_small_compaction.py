@@ -1,0 +1,123 @@
+"""Compaction of the file of small objects: how small it gets, and what others may do meanwhile."""
+
+import random
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from artifactstore.backends.small import SmallBackend
+from artifactstore.backends.small_file import file_below
+from artifactstore.testing.backend_conformance import key_of, keys_in, put, put_of, read
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Iterator[SmallBackend]:
+    opened = SmallBackend(tmp_path)
+    yield opened
+    opened.close()
+
+
+def contents_of(count: int, seed: int = 1) -> list[bytes]:
+    chance = random.Random(seed)  # noqa: S311 - test data
+    return [chance.randbytes(chance.randint(500, 5000)) for _ in range(count)]
+
+
+def put_all(backend: SmallBackend, contents: list[bytes]) -> None:
+    assert {*backend.put_many(map(put_of, contents))} <= {"stored", "deduplicated"}
+
+
+def taken(root: Path) -> int:
+    """The bytes of the file, its log and its index."""
+    return sum(path.stat().st_size for path in file_below(root).parent.iterdir() if path.suffix != ".db-shm")
+
+
+def test_a_file_falls_to_the_size_that_a_new_file_has(backend: SmallBackend, tmp_path: Path) -> None:
+    contents = contents_of(900)
+    put_all(backend, contents)
+    backend.delete_many(list(map(key_of, contents[::2])))
+    before = taken(tmp_path)
+    freed = backend.compact(lambda: None)
+    (tmp_path / "other").mkdir()
+    other = SmallBackend(tmp_path / "other")
+    put_all(other, contents[1::2])
+    other.close()
+    size = file_below(tmp_path).stat().st_size
+    assert size < 1.1 * file_below(tmp_path / "other").stat().st_size
+    assert before - freed == size, "the log is empty"
+    assert [read(backend, key_of(content)) for content in contents[1::2]] == contents[1::2]
+    with sqlite3.connect(file_below(tmp_path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+    assert backend.compact(lambda: None) == 0, "a compacted file is not compacted again"
+
+
+def test_nothing_is_left_of_a_file_whose_objects_are_all_deleted(backend: SmallBackend, tmp_path: Path) -> None:
+    contents = contents_of(900)
+    put_all(backend, contents)
+    backend.delete_many(list(map(key_of, contents)))
+    assert backend.compact(lambda: None) > 0
+    assert taken(tmp_path) < 100_000
+
+
+def test_others_put_read_and_delete_between_the_steps(backend: SmallBackend, tmp_path: Path) -> None:
+    other = SmallBackend(tmp_path)
+    contents, late = contents_of(2000), contents_of(400, seed=2)
+    put_all(backend, contents)
+    backend.delete_many(list(map(key_of, contents[::2])))
+    kept, steps = contents[1::2], 0
+
+    def meddle() -> None:
+        nonlocal steps
+        if steps < len(late):
+            put(other, late[steps])
+            other.delete_many([key_of(kept[steps])])
+            assert read(other, key_of(kept[-1 - steps])) == kept[-1 - steps]
+        steps += 1
+
+    backend.compact(meddle)
+    assert steps > 1
+    there = {*kept[steps:], *late[:steps]}
+    assert sorted(keys_in(backend)) == sorted(map(key_of, there))
+    assert all(read(backend, key_of(content)) == content for content in there)
+    other.close()
+
+
+def test_an_abandoned_compaction_leaves_every_object_and_is_continued(backend: SmallBackend, tmp_path: Path) -> None:
+    contents = contents_of(2000)
+    put_all(backend, contents)
+    backend.delete_many(list(map(key_of, contents[::2])))
+    steps = 0
+
+    def abandon() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        backend.compact(abandon)
+    assert [read(backend, key_of(content)) for content in contents[1::2]] == contents[1::2]
+    before = taken(tmp_path)
+    assert backend.compact(lambda: None) > 0
+    assert taken(tmp_path) < before
+
+
+def test_a_reader_keeps_its_snapshot_and_the_log_until_it_ends(backend: SmallBackend, tmp_path: Path) -> None:
+    contents = contents_of(900)
+    put_all(backend, contents)
+    with sqlite3.connect(file_below(tmp_path), isolation_level=None) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM objects").fetchone() == (900,)
+        backend.delete_many(list(map(key_of, contents[::2])))
+        backend.compact(lambda: None)
+        assert reader.execute("SELECT count(*) FROM objects").fetchone() == (900,)
+    reader.close()
+    assert backend.compact(lambda: None) > 0
+    assert [read(backend, key_of(content)) for content in contents[1::2]] == contents[1::2]
+
+
+def test_a_root_without_small_objects_has_nothing_to_compact(backend: SmallBackend, tmp_path: Path) -> None:
+    assert backend.compact(lambda: None) == 0
+    assert list(tmp_path.iterdir()) == []
