@@ -138,9 +138,7 @@ async def test_without_a_source_it_says_what_is_needed_and_changes_nothing(
     assert len(await whole_log(registry)) == before
 
 
-async def test_a_part_is_repaired_and_the_rest_is_needed(
-    registry: Registry, settings: Settings, tmp_path: Path
-) -> None:
+async def test_part_is_repaired_and_the_rest_is_needed(registry: Registry, settings: Settings, tmp_path: Path) -> None:
     await _harm(registry, settings)
     report = await registry.repair(plant(tmp_path / "some", {"x": FILES["b"]}))
     assert (report.objects, report.repaired, report.remaining, len(report.needed)) == (3, 1, 2, 2)
