@@ -65,7 +65,7 @@ def test_options_of_verify_that_read_a_part(cli: Cli, addresses: dict[str, str])
 
 
 @pytest.mark.slow
-def test_the_example_of_the_manual_heals_a_store(
+def test_the_example_of_the_manual_repairs_a_store(
     cli: Cli, tmp_path: Path, addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cli.ok("backup", "kept")

@@ -1,4 +1,4 @@
-"""A repair repairs what is damaged or missing from any source, trusts none of them, and says what it still needs."""
+"""A repair stores again what is lost or damaged, from any source; it trusts none, and says what it still needs."""
 
 import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -148,7 +148,7 @@ async def test_part_is_repaired_and_the_rest_is_needed(registry: Registry, setti
 
 
 @pytest.mark.parametrize("make", [_backup, _store])
-async def test_a_source_that_lies_heals_nothing(
+async def test_a_source_that_lies_repairs_nothing(
     registry: Registry, settings: Settings, tmp_path: Path, make: Making
 ) -> None:
     source = await make(registry, tmp_path)
@@ -168,7 +168,7 @@ async def test_a_source_that_lies_heals_nothing(
     await check_sound(registry)
 
 
-async def test_a_file_that_changes_after_it_was_found_heals_nothing(
+async def test_a_file_that_changes_after_it_was_found_repairs_nothing(
     registry: Registry, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from artifactstore.repair.directory import DirectorySource  # noqa: PLC0415
@@ -235,3 +235,21 @@ async def test_a_store_without_its_objects_is_not_repaired(registry: Registry, s
     shutil.rmtree(settings.storage_local_root / "blake3", ignore_errors=True)
     with pytest.raises(WrongStorageRoot):
         await registry.repair(tree)
+
+
+async def test_flaws_name_and_count_only_files_of_packages_that_are_not_gone(
+    registry: Registry, settings: Settings, tree: Path
+) -> None:
+    again = (await registry.ingest_tree(tree, name="again")).package_id
+    kept = await registry.get_package("p")
+    object_file(settings, (await _addresses(registry))["a"]).unlink()
+    await registry.delete_package(again, reason="twice", before_expiry=True)
+    [needed] = (await registry.repair()).needed
+    [missing] = (await registry.verify()).missing
+    assert needed == missing
+    assert (needed.files, needed.file_count) == ((f"{kept.package_id}/a",), 1)
+    await registry.delete_package(kept.package_id, reason="all", before_expiry=True)
+    [needed] = (await registry.repair()).needed
+    [missing] = (await registry.verify()).missing
+    assert needed == missing
+    assert (needed.files, needed.file_count) == ((), 0)
