@@ -135,7 +135,7 @@ def probe_objects(store: EventStore) -> Probe:
         ages = {"last_verification_age_s": state.verified_at_us, "oldest_unverified_age_s": state.oldest_at_us}
         details |= {name: max(0, now - at_us) // 1_000_000 for name, at_us in ages.items() if at_us is not None}
         if found:
-            remedy = "`artifactstore repair` names their files, and heals them with --from"
+            remedy = "`artifactstore repair` names their files, and repairs them with --from"
             raise PartUnwell(f"objects: {flagged_text(found)}; {remedy}", details)
         return details
 

@@ -1429,7 +1429,7 @@ class Registry:
         """Read every object again, of one package or of the whole store, and compare the manifests with the tables.
 
         Damaged and missing objects are recorded in the log, also if the verification is interrupted. If they cannot be
-        recorded, the report has the reason. `repair`, or ingesting the same content again, heals an object.
+        recorded, the report has the reason. `repair`, or ingesting the same content again, repairs an object.
 
         A verification of the store begins with the object that was not read for the longest time, and records after
         each batch of objects that it has read them. With `max_age_s` or `sample_ppm` it reads a part of the objects,
@@ -1473,7 +1473,7 @@ class Registry:
         principal: str = DEFAULT_PRINCIPAL,
         progress: Callable[[VerifyProgress], None] | None = None,
     ) -> RepairReport:
-        """Heal damaged and missing objects with contents from elsewhere, and record that in the log.
+        """Repair damaged and missing objects with contents from elsewhere, and record that in the log.
 
         Looks for objects that a verification has flagged, and for those that are missing or have another size. A
         content that the source has is stored again under the next key of the object, after a check of both digests. A
@@ -1482,7 +1482,7 @@ class Registry:
         Args:
             source: a directory with any files, which are found by their size and their digest; a backup; the directory
                 of another store; or the settings of another store. None only reports what is needed.
-            dry_run: only report what the call would heal.
+            dry_run: only report what the call would repair.
             principal: the principal.
             progress: called with the totals, and after each page of objects.
 
@@ -1490,7 +1490,7 @@ class Registry:
             RepairSourceRefused: the source cannot be read.
             SameStore: the source is this store.
             WrongStorageRoot: nearly every object of the store is missing, so the object root is probably wrong.
-            StorageError: an object cannot be stored. What was healed before is kept.
+            StorageError: an object cannot be stored. What was repaired before is kept.
             Exception: the errors of `open_registry`, for another store.
         """
         actors = self._actors

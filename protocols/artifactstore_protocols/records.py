@@ -585,8 +585,8 @@ class RepairReport(Struct, frozen=True):
         dry_run: whether nothing was changed.
         objects: the number of objects that were flagged, missing or of another size.
         intact: the number of flagged objects that are intact, and lost their flag.
-        healed: the number of objects whose content was stored again.
-        healed_bytes: their total size.
+        repaired: the number of objects whose content was stored again.
+        repaired_bytes: their total size.
         refused: the number of contents that the source has under their name or address, but with other bytes.
         remaining: the number of objects that are still damaged or missing.
         needed: the first of these objects, at most 100.
@@ -596,8 +596,8 @@ class RepairReport(Struct, frozen=True):
     dry_run: bool
     objects: int
     intact: int
-    healed: int
-    healed_bytes: int
+    repaired: int
+    repaired_bytes: int
     refused: int
     remaining: int
     needed: tuple[FlawedObject, ...]

@@ -14,8 +14,12 @@ from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import ObjectFinding
 from artifactstore_protocols.entries import Place, StoredObject, directory_entry, file_entry, link_entry
 from artifactstore_protocols.event_types import (
+    ClockConfirmed,
+    ClockObserved,
     EntriesReleased,
     FilesIngested,
+    HoldPlaced,
+    HoldReleased,
     KeepPolicyDeleted,
     KeepPolicySet,
     MetadataSchemaRegistered,
@@ -28,8 +32,11 @@ from artifactstore_protocols.event_types import (
     ObjectsStored,
     PackageAnnotated,
     PackageCreated,
+    PackageDeleted,
+    PackageExpired,
     PackageFinalized,
     Payload,
+    RetentionChanged,
     StoreVerified,
     TagDeleted,
     TagSet,
@@ -45,8 +52,10 @@ from artifactstore_protocols.manifest import Manifest
 from artifactstore_protocols.object_keys import first_key_of
 from artifactstore_protocols.verification import VerifiedKey
 from artifactstore_protocols.views import (
+    CLOCK,
     CONTENTS,
     FILES,
+    HOLDS,
     KEEP_POLICIES,
     LOCATIONS,
     PACKAGES,
@@ -152,6 +161,10 @@ PACKAGE_ROW: NamedCells = {
     "created_sequence": 7,
     "finalized_sequence": None,
     "metadata_schema": None,
+    "gone_at": None,
+    "gone_by": None,
+    "gone_reason": None,
+    "gone_sequence": None,
 }
 RETENTION_ROW: NamedCells = {
     "package_id": "p",
@@ -160,7 +173,17 @@ RETENTION_ROW: NamedCells = {
     "status": "open",
     "retained_from": None,
     "expires_at": None,
+    "sequence": 7,
 }
+HOLD_ROW: NamedCells = {
+    "hold_id": "h",
+    "package_id": "p",
+    "reason": "audit",
+    "placed_by": "ci",
+    "placed_at": 70,
+    "sequence": 7,
+}
+CLOCK_ROW: NamedCells = {"id": 1, "observed_at": 70, "sequence": 7}
 SCHEMA_ROW: NamedCells = {
     "name": "build",
     "version": 3,
@@ -209,9 +232,11 @@ ROWS = {
     RETENTION: RETENTION_ROW,
     SCHEMAS: SCHEMA_ROW,
     TAGS: TAG_ROW,
-    KEEP_POLICIES: KEEP_POLICY_ROW,
     VALUES: VALUE_ROW,
     PARENTS: PARENT_ROW,
+    KEEP_POLICIES: KEEP_POLICY_ROW,
+    HOLDS: HOLD_ROW,
+    CLOCK: CLOCK_ROW,
     TOTALS: TOTALS_ROW,
 }
 PACKAGE_TOTALS: NamedCells = {
@@ -223,6 +248,10 @@ PACKAGE_TOTALS: NamedCells = {
     "stored_bytes": 7,
 }
 BARE: NamedCells = {"path": None, "executable": 0, "media_type": None, "digest_primary": None}
+
+
+def gone(status: str, reason: str) -> NamedCells:
+    return {"status": status, "gone_at": 70, "gone_by": "ci", "gone_reason": reason, "gone_sequence": 7}
 
 
 def put(view: ViewTable, *rows: NamedCells) -> Put:
@@ -295,6 +324,7 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
                     "status": "retained",
                     "retained_from": MANIFEST.package.finalized_at_us,
                     "expires_at": MANIFEST.package.finalized_at_us + 86_400_000_000,
+                    "sequence": 7,
                 },
             ),
         ],
@@ -328,6 +358,29 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
         [put(KEEP_POLICIES, KEEP_POLICY_ROW)],
     ),
     "keep policy deleted": (KeepPolicyDeleted("nightly-*"), [Delete(KEEP_POLICIES, (("nightly-*",),))]),
+    "deleted": (
+        PackageDeleted("p", "leaked"),
+        [Update(PACKAGES, ("p",), gone("deleted", "leaked")), Update(RETENTION, ("p",), {"status": "deleted"})],
+    ),
+    "expired": (
+        PackageExpired("p", "retention", 69, 3),
+        [Update(PACKAGES, ("p",), gone("expired", "retention")), Update(RETENTION, ("p",), {"status": "expired"})],
+    ),
+    "retention changed": (
+        RetentionChanged("p", "custom", 5, 75),
+        [
+            Update(PACKAGES, ("p",), {"retention_class": "custom"}),
+            Update(
+                RETENTION,
+                ("p",),
+                {"retention_class": "custom", "duration_us": 5, "expires_at": 75, "sequence": 7},
+            ),
+        ],
+    ),
+    "hold placed": (HoldPlaced("h", "p", "audit"), [put(HOLDS, HOLD_ROW)]),
+    "hold released": (HoldReleased("h", "p"), [Delete(HOLDS, (("h",),))]),
+    "clock observed": (ClockObserved(70), [put(CLOCK, CLOCK_ROW)]),
+    "clock confirmed": (ClockConfirmed(70), [put(CLOCK, CLOCK_ROW)]),
     "tag deleted": (TagDeleted("release"), [Delete(TAGS, (("release",),))]),
     "flagged": (
         ObjectsFlagged(
@@ -441,6 +494,8 @@ def test_tables_and_columns_have_the_order_that_digests_of_earlier_releases_were
         ("artifact_values", ("package_number", "key")),
         ("artifact_parents", ("package_number", "parent_id")),
         ("keep_policies", ("package_group",)),
+        ("artifact_holds", ("hold_id",)),
+        ("store_clock", ("id",)),
         ("store_totals", ("id",)),
     ]
     # The rows above are written in that order by hand.

@@ -107,8 +107,8 @@ Supports a part of JSON Schema 2020-12, and refuses other keywords.""",
         "verify": """Read every object again and compare it with the log.
 
 Begins with what was not read for the longest time, and records what it has read. After an interrupt, --max-age reads
-the rest. Exits 3 if anything is damaged or missing, and names the affected packages; `repair` heals it.""",
-        "repair": """Heal damaged and missing objects with contents from elsewhere.
+the rest. Exits 3 if anything is damaged or missing, and names the affected packages; `repair` repairs it.""",
+        "repair": """Repair damaged and missing objects with contents from elsewhere.
 
 Checks both digests of every content. Without --from, says what is needed.
 Exits 3 if an object is still damaged or missing.""",

@@ -1,4 +1,4 @@
-"""Commands that check and heal objects: verify and repair."""
+"""Commands that check and repair objects: verify and repair."""
 
 import re
 from decimal import Decimal
@@ -149,7 +149,7 @@ def repair(
         Path | None,
         typer.Option("--from-objects", metavar="DIR", help="With a URL: the directory of the other store's objects."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be healed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be repaired.")] = False,
     json: Json = False,
     _quiet: Quiet = False,
     _progress: Progress = "auto",
@@ -159,7 +159,7 @@ def repair(
     with progress_bar("repair") as progress:
         report = on_store(
             lambda registry: registry.repair(named, dry_run=dry_run, principal=invoker(), progress=progress),
-            interrupted=f"what was healed is kept; {CONTINUES}",
+            interrupted=f"what was repaired is kept; {CONTINUES}",
         )
     if json:
         say_json(to_json(report))
@@ -190,8 +190,8 @@ def _say_repaired(report: RepairReport) -> None:
     if report.intact:
         say(f"intact again  {counted(report.intact, 'object')}")
     if report.source is not None:
-        verb = "would heal  " if report.dry_run else "healed      "
-        say(f"{verb}  {counted(report.healed, 'object')}, {size_text(report.healed_bytes)}, from {report.source}")
+        verb = "would repair" if report.dry_run else "repaired    "
+        say(f"{verb}  {counted(report.repaired, 'object')}, {size_text(report.repaired_bytes)}, from {report.source}")
     if report.refused:
         say(f"refused       {counted(report.refused, 'content')} of {report.source}: other bytes than the log names")
     for flaw in report.needed[:_SHOWN]:

@@ -24,7 +24,7 @@ from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.storage import Place
 from artifactstore_protocols.storage_errors import KeyRefused
 from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
-from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS
+from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES
 
 __all__ = [
     "count_files_with_content",
@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 _locations, _contents, _files = LIVE[LOCATIONS], LIVE[CONTENTS], LIVE[FILES]
+_packages = LIVE[PACKAGES]
 _ORDER = (
     _locations.c.verified_sequence,
     _locations.c.digest_primary,
@@ -58,7 +59,7 @@ def _is_due(due: DueObjects) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def due_query(due: DueObjects, after: DueKey | None, limit: int) -> Select[tuple[Any, ...]]:
+def due_query(due: DueObjects, after: DueKey | None, limit: int) -> Select[*tuple[Any, ...]]:
     """Return the query of `due_objects`."""
     query = (
         select(*_ORDER, _locations.c.integrity, *content_columns(_contents))
@@ -108,9 +109,14 @@ async def last_event_before(connection: AsyncConnection, at_us: int) -> int:
 
 
 async def count_files_with_content(connection: AsyncConnection, content_address: str) -> int:
-    """Return the number of files with a content, by the index on contents."""
+    """Return the number of files with a content, by the index on contents; those of gone packages do not count."""
     digest = ContentAddress.parse(content_address).digest.raw
-    query = select(func.count()).select_from(_files).where(_files.c.digest_primary == digest)
+    query = (
+        select(func.count())
+        .select_from(_files)
+        .join(_packages, _packages.c.created_sequence == _files.c.package_number)
+        .where(_files.c.digest_primary == digest, _packages.c.gone_sequence.is_(None))
+    )
     return int((await connection.execute(query)).scalar_one())
 
 
@@ -136,7 +142,7 @@ async def unused_places(
         raise DamagedCell(f"an object has an {error}") from error
 
 
-def state_queries() -> tuple[Select[tuple[Any, ...]], Select[tuple[Any, ...]]]:
+def state_queries() -> tuple[Select[*tuple[Any, ...]], Select[*tuple[Any, ...]]]:
     """Return the queries of `verification_state`: the last verification, and the object that was not read longest."""
     last = select(log.c.recorded_at, log.c.sequence).where(log.c.subject == VERIFICATION)
     oldest = (

@@ -307,7 +307,7 @@ def flagged_objects(seen: Inspection) -> Findings:
     if found:
         yield (
             f"`artifactstore verify` found objects that are not whole: {flagged_text(found)}",
-            "run `artifactstore repair` to see their files, and heal them with `artifactstore repair --from SOURCE`",
+            "run `artifactstore repair` to see their files, and repair them with `artifactstore repair --from SOURCE`",
         )
 
 

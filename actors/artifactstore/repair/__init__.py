@@ -2,7 +2,7 @@
 
 A content is stored under the next key of its object, after both digests of the bytes were compared with the log's. Then
 a `ReplaceObjects` command records it, which retires the flawed object. So a repair that is interrupted keeps what it
-has healed, and a repeated one does what is left.
+has repaired, and a repeated one does what is left.
 """
 
 from artifactstore.repair.opening import open_source

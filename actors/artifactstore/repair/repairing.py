@@ -45,7 +45,7 @@ async def repair(
     *,
     dry_run: bool,
 ) -> RepairReport:
-    """Heal flawed objects, and return what was healed and what is still needed; see `Registry.repair`."""
+    """Repair flawed objects, and return what was repaired and what is still needed; see `Registry.repair`."""
     changes = source is not None and not dry_run
     if changes:
         store.must_be_writable()
@@ -82,10 +82,10 @@ class _Repair:
             async for page in pages:
                 wanted += page
                 while len(wanted) >= _AT_ONCE:
-                    await self._heal(wanted[:_AT_ONCE])
+                    await self._repair_from_source(wanted[:_AT_ONCE])
                     del wanted[:_AT_ONCE]
         if wanted:
-            await self._heal(wanted)
+            await self._repair_from_source(wanted)
         return self._report
 
     def _count(self, **changes: int) -> None:
@@ -145,21 +145,21 @@ class _Repair:
                 await self._commit(RecordFindings(tuple(findings[start : start + OBJECTS_MAX]), self._as_of))
         return flawed
 
-    async def _heal(self, wanted: Sequence[NamedObject]) -> None:
-        """Heal objects with what the source has, and note which are still needed."""
-        source, healed = self._source, set[Place]()
+    async def _repair_from_source(self, wanted: Sequence[NamedObject]) -> None:
+        """Repair objects with what the source has, and note which are still needed."""
+        source, repaired = self._source, set[Place]()
         if source is not None:
             contents = list({each.address: each for each in wanted}.values())
             await source.prepare(contents)
             for batch in batches_of(contents, count_max=OBJECTS_MAX, bytes_max=_BATCH_BYTES):
                 found = await (self._store_found(source, batch) if self._changes else self._check(source, batch))
-                healed |= {each.place for each in wanted if each.address in found}
-        done = [each for each in wanted if each.place in healed]
+                repaired |= {each.place for each in wanted if each.address in found}
+        done = [each for each in wanted if each.place in repaired]
         self._count(
-            healed=len(done), healed_bytes=sum(each.size_bytes for each in done), remaining=len(wanted) - len(done)
+            repaired=len(done), repaired_bytes=sum(each.size_bytes for each in done), remaining=len(wanted) - len(done)
         )
         for each in wanted:
-            if each.place not in healed and len(self._report.needed) < _NEEDED_NAMED:
+            if each.place not in repaired and len(self._report.needed) < _NEEDED_NAMED:
                 files = await self._store.files_with_content(str(each.address), limit=_FILES_NAMED)
                 count = await self._store.count_files_with_content(str(each.address))
                 flaw = FlawedObject(str(each.address), each.size_bytes, tuple(files), count)

@@ -20,7 +20,7 @@ def addresses(cli: Cli, tree: Path) -> dict[str, str]:
     return {file["path"]: file["content_address"] for file in cli.json("package", "show", "tree")["file_list"]}
 
 
-def test_a_lost_object_is_needed_and_then_healed_from_a_directory(
+def test_a_lost_object_is_needed_and_then_repaired_from_a_directory(
     cli: Cli, tmp_path: Path, addresses: dict[str, str]
 ) -> None:
     lost = addresses["data/report.json"]
@@ -31,11 +31,11 @@ def test_a_lost_object_is_needed_and_then_healed_from_a_directory(
     assert needed.text.splitlines()[1].startswith(f"needed  {lost}, 13 bytes, in ")
     source = make_tree(tmp_path / "elsewhere", {"other name": b'{"ok": true}\n'})
     assert cli.run("repair", "--from", source, "--dry-run").text.splitlines()[1] == (
-        f"would heal    1 object, 13 B, from {source}"
+        f"would repair  1 object, 13 B, from {source}"
     )
-    assert cli.run("repair").code == 3, "a dry run heals nothing"
+    assert cli.run("repair").code == 3, "a dry run repairs nothing"
     report = cli.json("repair", "--from", source)
-    assert (report["healed"], report["remaining"], report["needed"]) == (1, 0, [])
+    assert (report["repaired"], report["remaining"], report["needed"]) == (1, 0, [])
     assert cli.ok("repair").text.startswith("nothing to repair")
     assert cli.ok("verify").text.endswith("all sound\n")
     assert cli.run("repair", "--from", tmp_path / "nowhere").code == 1
@@ -65,7 +65,7 @@ def test_options_of_verify_that_read_a_part(cli: Cli, addresses: dict[str, str])
 
 
 @pytest.mark.slow
-def test_the_example_of_the_manual_heals_a_store(
+def test_the_example_of_the_manual_repairs_a_store(
     cli: Cli, tmp_path: Path, addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cli.ok("backup", "kept")
@@ -73,11 +73,11 @@ def test_the_example_of_the_manual_heals_a_store(
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     code = named(ROOT / "docs" / "how-to" / "verifying.md", "repair.sh").code
     ran = subprocess.run(["sh", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert re.findall("^(damaged|needed|would heal|healed|all sound)", ran.stdout, re.MULTILINE) == [
+    assert re.findall("^(damaged|needed|would repair|repaired|all sound)", ran.stdout, re.MULTILINE) == [
         "damaged",
         "needed",
-        "would heal",
-        "healed",
+        "would repair",
+        "repaired",
         "all sound",
     ]
     assert ran.returncode == 0, ran.stderr

@@ -124,9 +124,10 @@ async def test_events_say_of_which_command_and_package_they_are(service: Service
     (tmp_path / "tree" / "b").symlink_to("a")
     summary = await service.registry.ingest_tree(tmp_path / "tree", name="nightly")
     await service.registry.set_tag("release", "nightly")
+    await service.registry.delete_package(summary.package_id, reason="leaked", before_expiry=True)
     async with await connect(service.url) as stream:
         await stream.send_all(request("/events/stream"))
-        events = await read_events(stream, 7)
+        events = await read_events(stream, 8)
     by_type = [(event["type"], event["package"]) for event in events]
     assert by_type == [
         ("v1.log.created", None),
@@ -136,6 +137,7 @@ async def test_events_say_of_which_command_and_package_they_are(service: Service
         ("v1.files.ingested", {"content": "1 file, 1 link, 5 B"}),
         ("v1.package.finalized", {"manifest_digest": summary.manifest_digest}),
         ("v1.tag.set", None),
+        ("v1.package.deleted", {"state": "deleted"}),
     ]
     assert events[2]["command_id"] == events[3]["command_id"] != events[4]["command_id"]
 

@@ -75,6 +75,8 @@ KINDS = {
     "after": "str",
     "tag": "str",
     "protect": "bool",
+    "tags": "bool",
+    "prune": "bool",
     "name": "str",
     "path": "str",
     "retention": "str",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from artifactstore import Registry, Settings, aio, blocking
-from artifactstore.errors import AmbiguousPackage, InvalidValue, PackageNotFound
+from artifactstore.errors import AmbiguousPackage, InvalidValue, PackageIdNeeded, PackageNotFound
 from integration.registry.samples import plant, settings_in
 from integration.registry.test_arguments import drain, use_blocking
 
@@ -20,6 +20,9 @@ TAKERS = [
     for name, member in vars(Registry).items()
     if not name.startswith("_") and "package" in inspect.signature(member).parameters
 ]
+
+BY_ID = {"delete_package", "place_hold", "set_retention", "extend_retention"}
+"""What keeps a package or lets it go, and what changes that: a name could mean another package tomorrow."""
 
 
 def arguments(name: str, tree: Path, package: str) -> Mapping[str, object]:
@@ -32,6 +35,9 @@ def arguments(name: str, tree: Path, package: str) -> Mapping[str, object]:
         "directory": tree,
         "form": "tar",
         "to": settings_in(tree.with_name("other")),
+        "reason": "a test",
+        "retention": "long",
+        "duration": "1d",
     }
     parameters = inspect.signature(getattr(Registry, name)).parameters.values()
     found = {each.name: needed[each.name] for each in parameters if each.default is each.empty and each.name in needed}
@@ -39,15 +45,17 @@ def arguments(name: str, tree: Path, package: str) -> Mapping[str, object]:
         found["directory"] = tree.with_name(f"exported-{package}")
     if name == "ingest_file":
         found["path"] = "g"
+    if name == "delete_package":
+        found["before_expiry"] = True
     if name == "annotate_package":
         found["annotations"] = {"checked": True}
     return {"package": package, **found}
 
 
 def in_order(names: list[str]) -> list[str]:
-    """Put files in, finalize, and then all that asks for a finalized package."""
+    """Put files in, finalize, and then all that asks for a finalized package and takes a name."""
     first = ["ingest_file", "ingest_directory", "finalize_package"]
-    return [*first, *(name for name in names if name not in first)]
+    return [*first, *(name for name in names if name not in first and name not in BY_ID)]
 
 
 async def test_a_name_does_wherever_an_id_does(registry: Registry, tree: Path) -> None:
@@ -55,11 +63,28 @@ async def test_a_name_does_wherever_an_id_does(registry: Registry, tree: Path) -
     created = await registry.create_package("nightly")
     for name in in_order(TAKERS):
         await drain(getattr(registry, name)(**arguments(name, tree, "nightly")))
-    for name in TAKERS[2:]:  # it is finalized
-        if not name.startswith("ingest"):
+    for name in TAKERS:
+        if not name.startswith("ingest") and name not in BY_ID:  # it is finalized
             await drain(getattr(registry, name)(**arguments(name, tree, created.package_id)))
     finalized = await registry.get_package("nightly")
     assert (finalized.package_id, finalized.status, finalized.files) == (created.package_id, "finalized", 2)
+
+
+async def test_only_an_id_does_to_keep_a_package_and_to_let_it_go(registry: Registry, tree: Path) -> None:
+    assert set(TAKERS) >= BY_ID
+    package = (await registry.ingest_tree(plant(tree, {"f": b"content"}), name="nightly")).package_id
+    await registry.set_tag("release", package)
+    for name in sorted(BY_ID):
+        for text in ("nightly", "nightly@latest", "tag:release", package[-12:]):
+            with pytest.raises(PackageIdNeeded) as refused:
+                await drain(getattr(registry, name)(**arguments(name, tree, text)))
+            assert package in str(refused.value)
+    for name in ("set_retention", "extend_retention", "place_hold"):
+        await drain(getattr(registry, name)(**arguments(name, tree, package)))
+    [hold] = [each async for each in registry.list_holds(package)]
+    await registry.release_hold(hold.hold_id)
+    await drain(registry.delete_package(**arguments("delete_package", tree, package)))  # type: ignore[arg-type]
+    assert (await registry.get_package(package)).status == "deleted"
 
 
 async def test_a_name_that_several_have_or_none_is_refused_by_all(registry: Registry, tree: Path) -> None:

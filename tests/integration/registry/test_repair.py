@@ -1,4 +1,4 @@
-"""A repair heals what is damaged or missing from any source, trusts none of them, and says what it still needs."""
+"""A repair stores again what is lost or damaged, from any source; it trusts none, and says what it still needs."""
 
 import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -94,7 +94,7 @@ type Making = Callable[[Registry, Path], Awaitable[Path | Settings]]
         pytest.param(_root, marks=pytest.mark.slow),
     ],
 )
-async def test_what_a_source_has_is_healed_and_recorded(
+async def test_what_a_source_has_is_repaired_and_recorded(
     registry: Registry, settings: Settings, tmp_path: Path, make: Making
 ) -> None:
     source = await make(registry, tmp_path)
@@ -102,15 +102,15 @@ async def test_what_a_source_has_is_healed_and_recorded(
     before = await whole_log(registry)
 
     preview = await registry.repair(source, dry_run=True)
-    assert (preview.objects, preview.healed, preview.remaining, preview.dry_run) == (3, 3, 0, True)
+    assert (preview.objects, preview.repaired, preview.remaining, preview.dry_run) == (3, 3, 0, True)
     assert len(await whole_log(registry)) == len(before), "a dry run changes nothing"
     with pytest.raises(Exception, match=r"damaged|missing|not there|no object"):
         await content_of(registry, "p", "b")
 
     told: list[VerifyProgress] = []
     report = await registry.repair(source, principal="medic", progress=told.append)
-    assert (report.objects, report.healed, report.remaining, report.needed) == (3, 3, 0, ())
-    assert report.healed_bytes == len(FILES["a"]) + len(FILES["b"]) + len(LARGE)
+    assert (report.objects, report.repaired, report.remaining, report.needed) == (3, 3, 0, ())
+    assert report.repaired_bytes == len(FILES["a"]) + len(FILES["b"]) + len(LARGE)
     assert (told[0].objects, told[-1].objects, told[-1].objects_total) == (0, 5, 5)
     new = (await whole_log(registry))[len(before) :]
     assert [stored.event.type for stored in new] == ["v1.objects.flagged", *["v1.objects.stored", "v1.objects.retired"]]
@@ -120,7 +120,7 @@ async def test_what_a_source_has_is_healed_and_recorded(
     assert (await registry.verify()).sound
 
     again = await registry.repair(source)
-    assert (again.objects, again.healed, again.remaining) == (0, 0, 0)
+    assert (again.objects, again.repaired, again.remaining) == (0, 0, 0)
     await check_sound(registry)
 
 
@@ -134,21 +134,21 @@ async def test_without_a_source_it_says_what_is_needed_and_changes_nothing(
     addresses = await _addresses(registry)
     assert {flaw.content_address for flaw in report.needed} == {addresses[path] for path in ("a", "b", "large")}
     assert all(flaw.file_count == 1 and flaw.files for flaw in report.needed)
-    assert (report.source, report.remaining, report.healed) == (None, 3, 0)
+    assert (report.source, report.remaining, report.repaired) == (None, 3, 0)
     assert len(await whole_log(registry)) == before
 
 
-async def test_a_part_is_healed_and_the_rest_is_needed(registry: Registry, settings: Settings, tmp_path: Path) -> None:
+async def test_part_is_repaired_and_the_rest_is_needed(registry: Registry, settings: Settings, tmp_path: Path) -> None:
     await _harm(registry, settings)
     report = await registry.repair(plant(tmp_path / "some", {"x": FILES["b"]}))
-    assert (report.objects, report.healed, report.remaining, len(report.needed)) == (3, 1, 2, 2)
+    assert (report.objects, report.repaired, report.remaining, len(report.needed)) == (3, 1, 2, 2)
     assert await content_of(registry, "p", "b") == FILES["b"]
     assert (await registry.repair(plant(tmp_path / "rest", {"y": FILES["a"], "z": LARGE}))).remaining == 0
     await check_sound(registry)
 
 
 @pytest.mark.parametrize("make", [_backup, _store])
-async def test_a_source_that_lies_heals_nothing(
+async def test_a_source_that_lies_repairs_nothing(
     registry: Registry, settings: Settings, tmp_path: Path, make: Making
 ) -> None:
     source = await make(registry, tmp_path)
@@ -163,12 +163,12 @@ async def test_a_source_that_lies_heals_nothing(
     preview = await registry.repair(source, dry_run=True)
     report = await registry.repair(source)
     for each in (preview, report):
-        assert (each.healed, each.refused, each.remaining) == (0, 2, 3)
+        assert (each.repaired, each.refused, each.remaining) == (0, 2, 3)
     assert objects(settings) == there, "nothing of it was stored"
     await check_sound(registry)
 
 
-async def test_a_file_that_changes_after_it_was_found_heals_nothing(
+async def test_a_file_that_changes_after_it_was_found_repairs_nothing(
     registry: Registry, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from artifactstore.repair.directory import DirectorySource  # noqa: PLC0415
@@ -183,7 +183,7 @@ async def test_a_file_that_changes_after_it_was_found_heals_nothing(
 
     monkeypatch.setattr(DirectorySource, "prepare", changed)
     report = await registry.repair(directory)
-    assert (report.healed, report.refused, report.remaining) == (0, 1, 3)
+    assert (report.repaired, report.refused, report.remaining) == (0, 1, 3)
 
 
 async def test_a_flagged_object_that_is_intact_again_loses_its_flag(registry: Registry, settings: Settings) -> None:
@@ -193,7 +193,7 @@ async def test_a_flagged_object_that_is_intact_again_loses_its_flag(registry: Re
     await registry.verify()
     overwrite(file, content)
     report = await registry.repair(settings.storage_local_root.parent.parent / "tree")
-    assert (report.objects, report.intact, report.healed, report.remaining) == (1, 1, 0, 0)
+    assert (report.objects, report.intact, report.repaired, report.remaining) == (1, 1, 0, 0)
     assert (await whole_log(registry))[-1].event.type == "v1.objects.restored"
 
 
@@ -212,7 +212,7 @@ async def test_only_files_of_a_wanted_size_are_read(
 
     monkeypatch.setattr(directory, "_digests_of", noted)
     source = plant(tmp_path / "any", {"of a size": b"content of x", "longer": b"content of xy", "right": FILES["b"]})
-    assert (await registry.repair(source)).healed == 1
+    assert (await registry.repair(source)).repaired == 1
     assert sorted(read) == ["of a size", "right"]
 
 
@@ -235,3 +235,21 @@ async def test_a_store_without_its_objects_is_not_repaired(registry: Registry, s
     shutil.rmtree(settings.storage_local_root / "blake3", ignore_errors=True)
     with pytest.raises(WrongStorageRoot):
         await registry.repair(tree)
+
+
+async def test_flaws_name_and_count_only_files_of_packages_that_are_not_gone(
+    registry: Registry, settings: Settings, tree: Path
+) -> None:
+    again = (await registry.ingest_tree(tree, name="again")).package_id
+    kept = await registry.get_package("p")
+    object_file(settings, (await _addresses(registry))["a"]).unlink()
+    await registry.delete_package(again, reason="twice", before_expiry=True)
+    [needed] = (await registry.repair()).needed
+    [missing] = (await registry.verify()).missing
+    assert needed == missing
+    assert (needed.files, needed.file_count) == ((f"{kept.package_id}/a",), 1)
+    await registry.delete_package(kept.package_id, reason="all", before_expiry=True)
+    [needed] = (await registry.repair()).needed
+    [missing] = (await registry.verify()).missing
+    assert needed == missing
+    assert (needed.files, needed.file_count) == ((), 0)

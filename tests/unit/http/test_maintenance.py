@@ -1,4 +1,4 @@
-"""A service repeats its jobs, whatever becomes of one run."""
+"""A service repeats its jobs, however one run ends."""
 
 import logging
 

@@ -87,7 +87,7 @@ function place(event) {
   const known = name ?? document.querySelector(`[data-package="${CSS.escape(subject)}"] b`)?.textContent;
   const parts = [element("time", recorded_at.slice(11, 19), { datetime: recorded_at })];
   if (facts) parts.push(element("b", known ?? `…${subject.slice(-8)}`));
-  const state = digest ? "finalized" : "open";
+  const state = row.facts.state ?? (digest ? "finalized" : "open");
   parts.push(element("span", facts ? [state, content].filter(Boolean).join(", ") : detail, { title: detail }));
   if (digest) parts.push(copyButton("manifest digest", digest));
   const range = row.first === sequence ? `event ${sequence}` : `${row.count} events up to ${sequence}`;
