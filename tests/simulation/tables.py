@@ -295,7 +295,9 @@ class Tables(MemoryViews):
 
     def states_at(self, places: Collection[Place]) -> dict[Place, ObjectState]:
         """See `EventStore.object_states`."""
-        states = {_place(row): cast("ObjectState", text_of(row, "state")) for row in self.rows(LOCATIONS)}
+        states: dict[Place, ObjectState] = {
+            _place(row): cast("ObjectState", text_of(row, "state")) for row in self.rows(LOCATIONS)
+        }
         return {place: states[place] for place in places if place in states}
 
     def collected(self, addresses: Collection[ContentAddress]) -> frozenset[ContentAddress]:

@@ -34,9 +34,10 @@ def test_bytes_without_a_row_are_orphans_by_age_and_other_keys_are_let_be() -> N
 )
 def test_bytes_with_a_row_go_only_if_their_key_is_retired_or_removed(state: ObjectState, goes: str | None) -> None:
     place = Place("local", KEYS[0])
-    found = sort_listed("local", [ListedObject(KEYS[0], 1, 1e9)], {place: state}, 0.0)._asdict()
+    states: dict[Place, ObjectState] = {place: state}
+    found = sort_listed("local", [ListedObject(KEYS[0], 1, 1e9)], states, 0.0)._asdict()
     assert {name for name, objects in found.items() if objects} == ({goes} if goes else set())
-    elsewhere = {Place("s3", KEYS[0]): state}
+    elsewhere: dict[Place, ObjectState] = {Place("s3", KEYS[0]): state}
     assert sort_listed("local", [ListedObject(KEYS[0], 1, 1e9)], elsewhere, 0.0).orphans == ((place, 1),)
 
 

@@ -278,6 +278,10 @@ KEY = (MANIFEST.package.package_id,)
 
 FIRST = Place("local", first_key_of("blake3", DIGEST.hex()))
 SECOND = Place("s3", first_key_of("blake3", OTHER.hex()) + ".g2")
+DUE = (
+    (3, DIGEST, FIRST.backend_id, FIRST.object_key),
+    (5, OTHER, SECOND.backend_id, SECOND.object_key),
+)
 KEYS: list[Row] = [(DIGEST, *FIRST), (OTHER, *SECOND)]
 
 PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
@@ -434,7 +438,7 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
     ),
     "verified": (
         StoreVerified(6, VerifiedKey(3, FIRST), VerifiedKey(5, SECOND), 250_000, 1 << 31, 2, 3, 0, 0),
-        [MarkVerified((3, DIGEST, *FIRST), (5, OTHER, *SECOND), ((b"\x80\0\0\0", b"\xbf\xff\xff\xff"),), 7)],
+        [MarkVerified(DUE[0], DUE[1], ((b"\x80\0\0\0", b"\xbf\xff\xff\xff"),), 7)],
     ),
     "removed": (
         ObjectsRemoved((FIRST, SECOND)),

@@ -51,7 +51,8 @@ async def open_source(store: EventStore, source: Path | Settings | None) -> Asyn
     from artifactstore.open import open_registry  # noqa: PLC0415 - it imports the registry, which imports this module
 
     async with open_registry(settings, create=False) as other:
-        actors, other_store = other._actors, other._store  # noqa: SLF001 - a registry reads the parts of another one
+        # A registry reads the parts of another one.
+        actors, other_store = other._actors, other._store  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         if (await store.probe()).store_id == (await other_store.probe()).store_id:
             raise SameStore(store.name)
         yield OtherStoreSource(other_store, actors.storage)

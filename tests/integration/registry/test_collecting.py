@@ -346,7 +346,7 @@ async def _run(directory: Path, steps: list[tuple[Any, ...]]) -> None:  # noqa: 
 
     async with open_registry(settings) as registry:
         for kind, *values in [("create",), *steps]:
-            chosen = (
+            chosen: str = (
                 list(packages)[values[0] % len(packages)]
                 if values and packages and kind not in {"die", "late put"}
                 else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from artifactstore import Registry, Settings, open_registry
-from artifactstore.transfer.backup import _Backup
+from artifactstore.transfer.backup import _Backup  # pyright: ignore[reportPrivateUsage]
 from artifactstore.transfer.check import check_backup
 from integration.registry.samples import add, by_hand, content_of, objects, settings_in
 from stored_objects import objects_in

@@ -204,7 +204,7 @@ async def test_only_files_of_a_wanted_size_are_read(
 
     await _harm(registry, settings)
     read: list[str] = []
-    digests_of = directory._digests_of
+    digests_of = directory._digests_of  # pyright: ignore[reportPrivateUsage]
 
     def noted(path: str, size_bytes: int) -> object:
         read.append(Path(path).name)
