@@ -59,7 +59,7 @@ Wherever a package is named, tag:TAG then names this one.""",
         "tag delete": "Delete a tag; its package and its history stay.",
         "tag list": "List all tags.",
         "tag log": "List who set or deleted a tag, and when.",
-        "hold place": """Keep packages from deletion and expiry until the hold is released.
+        "hold place": """Keep packages from deletion and expiry until it is released.
 
 A package can have several holds.""",
         "hold release": "Release a hold. Other holds and the retention still keep the package.",
@@ -108,11 +108,11 @@ Supports a part of JSON Schema 2020-12, and refuses other keywords.""",
 
 Begins with what was not read for the longest time, and records what it has read. After an interrupt, --max-age reads
 the rest. Exits 3 if anything is damaged or missing, and names the affected packages; `repair` repairs it.""",
-        "repair": """Repair damaged and missing objects with contents from elsewhere.
+        "repair": """Repair flawed objects with contents from elsewhere.
 
 Checks both digests of every content. Without --from, says what is needed.
 Exits 3 if an object is still damaged or missing.""",
-        "gc": """Delete the objects that no package refers to, and give the disk space back.
+        "gc": """Delete what no package refers to, and give its disk space back.
 
 Other commands may run meanwhile. An object stays for the grace after its last package went. An interrupted run is
 continued by the next one.""",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from artifactstore.ingest.steps import Steps
 from artifactstore.package_copy.filling import Filling, OtherStore
 from artifactstore.package_copy.original import Original, check_tree_digest
 from artifactstore.package_export.reading import Read, ReadMany
@@ -11,6 +12,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.event_types import PackageCreated
 from artifactstore_protocols.events import IdempotencyConflict
+from artifactstore_protocols.life_cycle import CUSTOM, SetRetention
 from artifactstore_protocols.packages import PackageFinalizedAlready
 from artifactstore_protocols.records import CopyReport, IngestProgress, PackageRecord
 
@@ -61,6 +63,7 @@ async def copy_package(
     if package.annotations:
         await other.registry.annotate_package(opened.package_id, package.annotations, principal=principal)
     finalized = await other.registry.finalize_package(opened.package_id, principal=principal)
+    await _keep_as_long(package, other, opened.package_id, principal)
     carried = await _carry_tags(store, package, other, opened.package_id, principal) if tags else ()
     return CopyReport(
         package_id=finalized.package_id,
@@ -78,6 +81,17 @@ async def copy_package(
         annotations=len(package.annotations),
         tags=carried,
     )
+
+
+async def _keep_as_long(package: PackageRecord, other: OtherStore, copy_id: str, principal: str) -> None:
+    """Keep the copy as long after its finalization as the original. It is never kept shorter than it is now."""
+    duration_us, copy = package.retention_duration_us, await other.store.package(copy_id)
+    now_us = copy.retention_duration_us
+    if now_us is None or (duration_us is not None and duration_us <= now_us):
+        return
+    custom_us = duration_us if package.retention_class == CUSTOM else None
+    command = SetRetention(copy_id, package.retention_class, custom_us)
+    await Steps(other.store, other.storage, other.writer).commit(command, principal, None)
 
 
 async def _carry_tags(
@@ -105,17 +119,17 @@ async def _opened(source: Original, other: OtherStore, principal: str) -> Packag
     try:
         return await other.registry.create_package(
             package.name,
-            retention=package.retention_class,
+            retention=source.retention_class,
             metadata=package.metadata,
             principal=principal,
             idempotency_key=f"copy of {source.manifest_digest}",
         )
     except IdempotencyConflict as conflict:  # the principal is a part of what a key means
         found = await other.store.read_events(after=conflict.sequence - 1, limit=1)
-        if not found or not isinstance(found[0].decode(), PackageCreated):
+        created = found[0].decode() if found else None
+        if not isinstance(created, PackageCreated):
             raise
-        record = await other.store.package(found[0].event.subject)
-        made = record.name, record.retention_class, record.metadata
-        if made != (package.name, package.retention_class, package.metadata):
+        made = created.name, created.retention_class, dict(created.metadata)
+        if made != (package.name, source.retention_class, dict(package.metadata)):
             raise
-        return record
+        return await other.store.package(created.package_id)

@@ -11,6 +11,7 @@ from artifactstore_protocols.entries import Entry, directory_entry, file_entry, 
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, ContentDigests
+from artifactstore_protocols.manifest.codec import decode_summary
 from artifactstore_protocols.packages import NotFinalized
 from artifactstore_protocols.records import FileRecord, PackageRecord
 
@@ -43,6 +44,8 @@ class Original(NamedTuple):
     entries: Sequence[FileRecord]
     manifest_digest: str
     tree_digest: str
+    retention_class: str
+    """The retention class that the manifest has. Later changes of the retention do not change it."""
 
 
 async def original(store: EventStore, package_id: str) -> Original:
@@ -56,7 +59,11 @@ async def original(store: EventStore, package_id: str) -> Original:
     if package.manifest_digest is None or package.tree_digest is None:
         raise NotFinalized(package_id)
     await check_tree_digest(package_id, entries, package.tree_digest)
-    return Original(package, entries, package.manifest_digest, package.tree_digest)
+    payload = await store.manifest_bytes(package_id)
+    if payload is None:
+        raise NotFinalized(package_id)
+    _package, retention, _provenance = await in_thread(partial(decode_summary, payload))
+    return Original(package, entries, package.manifest_digest, package.tree_digest, retention.retention_class)
 
 
 async def check_tree_digest(package_id: str, entries: Sequence[FileRecord], tree_digest: str) -> None:

@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -336,7 +336,8 @@ def test_whatever_is_done_every_file_is_whole_and_nothing_else_is_left(steps: li
 
 async def _run(directory: Path, steps: list[tuple[Any, ...]]) -> None:  # noqa: C901 - one case for each step
     settings = settings_in(directory / "store")
-    root, packages, source = Path(settings.storage_local_root), dict[str, dict[str, bytes]](), directory / "source"
+    root, source = Path(settings.storage_local_root), directory / "source"
+    packages: dict[str, dict[str, bytes]] = {}
     open_ones = set[str]()
 
     async def check(registry: Registry) -> None:
@@ -346,11 +347,9 @@ async def _run(directory: Path, steps: list[tuple[Any, ...]]) -> None:  # noqa: 
 
     async with open_registry(settings) as registry:
         for kind, *values in [("create",), *steps]:
-            chosen: str = (
-                list(packages)[values[0] % len(packages)]
-                if values and packages and kind not in {"die", "late put"}
-                else ""
-            )
+            chosen = ""
+            if values and packages and kind not in {"die", "late put"}:
+                chosen = list(packages)[cast("int", values[0]) % len(packages)]
             match kind:
                 case "create":
                     created = (await registry.create_package("p")).package_id

@@ -62,7 +62,7 @@ async def test_a_copy_has_all_but_its_id_and_times_in_common(registry: Registry,
         ]
         for path, content in FILES.items():
             assert await content_of(copied, copy.package_id, path) == content
-        assert (await copied.verify()).mismatches == ()
+        assert (await copied.verify(principal="ci")).mismatches == ()
         assert {stored.event.principal for stored in (await check_sound(copied))[1:]} == {"ci"}
 
 
@@ -75,6 +75,32 @@ async def test_a_repeated_copy_finds_the_first_one(registry: Registry, tree: Pat
     assert second == replace(first, new_objects=0, new_bytes=0)
     async with open_registry(other) as copied:
         assert len(await check_sound(copied)) == events
+
+
+async def test_a_copy_is_kept_as_long_as_the_original_and_never_shorter(
+    registry: Registry, tree: Path, other: Settings
+) -> None:
+    package = await nightly(registry, tree)
+    await registry.extend_retention(package, "30d")
+    extended = await registry.get_package(package)
+    assert extended.retention_class == "custom"
+    first = await registry.copy_package(package, other)
+
+    async def kept() -> tuple[str, int | None]:
+        async with open_registry(other) as copied:
+            copy = await copied.get_package(first.package_id)
+            assert (await copied.verify()).sound
+            await check_sound(copied)
+            return copy.retention_class, copy.retention_duration_us
+
+    assert await kept() == ("custom", extended.retention_duration_us)
+    await registry.set_retention(package, "short")
+    assert (await registry.copy_package(package, other)).package_id == first.package_id
+    assert await kept() == ("custom", extended.retention_duration_us)
+    await registry.set_retention(package, "permanent")
+    again = await registry.copy_package(package, other, principal="somebody else")
+    assert again.package_id == first.package_id
+    assert await kept() == ("permanent", None)
 
 
 async def test_annotations_and_tags_are_carried_over_once(registry: Registry, tree: Path, other: Settings) -> None:
