@@ -334,7 +334,7 @@ def test_whatever_is_done_every_file_is_whole_and_nothing_else_is_left(steps: li
         trio.run(_run, Path(directory), steps)
 
 
-async def _run(directory: Path, steps: list[tuple[Any, ...]]) -> None:  # noqa: C901 - one case for each step
+async def _run(directory: Path, steps: list[tuple[Any, ...]]) -> None:  # noqa: C901, PLR0912 - one case for each step
     settings = settings_in(directory / "store")
     root, source = Path(settings.storage_local_root), directory / "source"
     packages: dict[str, dict[str, bytes]] = {}
