@@ -59,7 +59,7 @@ def _is_due(due: DueObjects) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def due_query(due: DueObjects, after: DueKey | None, limit: int) -> Select[tuple[Any, ...]]:
+def due_query(due: DueObjects, after: DueKey | None, limit: int) -> Select[*tuple[Any, ...]]:
     """Return the query of `due_objects`."""
     query = (
         select(*_ORDER, _locations.c.integrity, *content_columns(_contents))
@@ -142,7 +142,7 @@ async def unused_places(
         raise DamagedCell(f"an object has an {error}") from error
 
 
-def state_queries() -> tuple[Select[tuple[Any, ...]], Select[tuple[Any, ...]]]:
+def state_queries() -> tuple[Select[*tuple[Any, ...]], Select[*tuple[Any, ...]]]:
     """Return the queries of `verification_state`: the last verification, and the object that was not read longest."""
     last = select(log.c.recorded_at, log.c.sequence).where(log.c.subject == VERIFICATION)
     oldest = (

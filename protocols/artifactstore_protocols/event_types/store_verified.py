@@ -118,7 +118,7 @@ def _key(value: object) -> VerifiedKey:
 
 
 def _row_key(key: VerifiedKey) -> DueKey:
-    return key.sequence, digest_at(key.place), *key.place
+    return key.sequence, digest_at(key.place), key.place.backend_id, key.place.object_key
 
 
 def _rows(payload: StoreVerified, stored: "StoredEvent") -> Iterable[RowOperation]:

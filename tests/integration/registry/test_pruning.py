@@ -24,7 +24,7 @@ async def _package(registry: Registry, name: str, **contents: bytes) -> str:
 
 async def _delete(registry: Registry, package: str) -> None:
     await registry.delete_package(package, reason="a test", before_expiry=True)
-    await registry.collect_garbage(grace_s=0.0, orphan_age_s=0.0)
+    await registry.collect_garbage(grace_s=0, orphan_age_s=0)
 
 
 async def _check_restored(target: Path, directory: Path, package: str, **contents: bytes) -> None:
