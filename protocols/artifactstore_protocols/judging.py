@@ -326,6 +326,9 @@ def judge_batch(
         except ArtifactStoreError as refusal:
             judged.outcomes.append(refusal)
             continue
+        for stored in created:
+            began = stored.decode()
+            type_of(began).evolve(began, stored, state)
         for stored, payload in zip(events, payloads, strict=True):
             type_of(payload).evolve(payload, stored, state)
             earlier.add(stored)

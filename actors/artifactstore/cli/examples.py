@@ -49,7 +49,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "package copy": ("artifactstore package copy tag:release-4 --to /srv/releases --tags",),
         "package delete": (
             "artifactstore package delete 0199c0de-7c6b-7000-8000-000000000001 --reason 'built with the wrong key'",
-            "xargs artifactstore package delete --before-expiry --reason 'tries are over' < ids.txt",
+            "artifactstore package delete $(cat ids.txt) --before-expiry --reason 'tries are over'",
         ),
         "package show": ("artifactstore package show nightly",),
         "ls": ("artifactstore ls nightly", "artifactstore ls nightly img --long"),
