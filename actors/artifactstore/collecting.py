@@ -261,13 +261,31 @@ class Collection:
 
     async def _may_delete(self) -> None:
         """Write the head of the log to the marker of the root, after checking that this store may collect there."""
-        root, store_id, head = await self._checked()
-        await in_thread(partial(mark_collected, root, store_id, head))
+        while True:
+            root, store_id, head = await self._checked()
+            try:
+                await in_thread(partial(mark_collected, root, store_id, head))
+            except CollectionRefused as refused:
+                await self._check_rewound(refused)
+            else:
+                return
 
     async def _may_collect(self) -> None:
         """Check that this store may collect in the root, and change nothing."""
-        root, store_id, head = await self._checked()
-        await in_thread(partial(check_marker, root, store_id, head))
+        while True:
+            root, store_id, head = await self._checked()
+            try:
+                await in_thread(partial(check_marker, root, store_id, head))
+            except CollectionRefused as refused:
+                await self._check_rewound(refused)
+            else:
+                return
+
+    async def _check_rewound(self, refused: CollectionRefused) -> None:
+        """Raise the refusal, unless another collection of this store has marked the root since the head was read."""
+        marker = refused.marker
+        if refused.code != "store-rewound" or marker is None or (await self._checked())[2] < marker.collected_at:
+            raise refused
 
     async def _checked(self) -> tuple[Path, str, int]:
         """Return the root, the id of the store and the head of its log."""

@@ -131,7 +131,7 @@ async def open_store(
             async with watched as tree:
                 started = True
                 if root is not None and database.read_only is None:
-                    await _claim(root, store)
+                    await _claim(root, store, writes=create)
                 _logger.info("the store is open: log in %s", store.name)
                 try:
                     yield Registry(actors, store, tree, closed, root)
@@ -163,14 +163,15 @@ def _storage_root(settings: Settings) -> Path:
     return absolute("storage root", settings.storage_local_root)
 
 
-async def _claim(root: Path, store: SqlEventStore) -> None:
-    """Mark an unclaimed object root as this store's, so that the store may collect objects in it.
+async def _claim(root: Path, store: SqlEventStore, *, writes: bool) -> None:
+    """Mark an unclaimed object root as this store's, and that of another store as shared if this one may write there.
 
-    If the marker cannot be written, the root stays unclaimed: no objects are collected in it, with no other effect.
+    If the marker cannot be written, it stays as it is.
     """
     try:
-        if await in_thread(partial(read_marker, root)) is None:
-            decide = partial(claimed, await store.store_id())
+        marker = await in_thread(partial(read_marker, root))
+        decide = partial(claimed, await store.store_id(), writes=writes)
+        if decide(marker) != marker:
             await in_thread(partial(update_marker, root, decide))
     except (OSError, ArtifactStoreError) as error:
         _logger.info("the object root is not marked as this store's: %s", error)

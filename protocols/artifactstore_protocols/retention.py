@@ -18,6 +18,7 @@ __all__ = [
     "RETENTION_CLASSES",
     "RetentionClass",
     "UnknownRetentionClass",
+    "is_permanent",
     "retention_class",
 ]
 
@@ -63,6 +64,12 @@ RETENTION_CLASSES: Mapping[str, RetentionClass] = MappingProxyType(
 )
 
 DEFAULT_RETENTION = "standard"
+
+
+def is_permanent(name: str) -> bool:
+    """Return whether a retention class never expires. A name that is no class is not permanent."""
+    found = RETENTION_CLASSES.get(name)
+    return found is not None and found.duration_us is None
 
 
 def retention_class(name: str) -> RetentionClass:

@@ -3,8 +3,9 @@
 Collection deletes objects that a log does not need. Two databases with the same root could each delete objects that
 only the other needs. This concerns a clone, whose log was imported, restored or copied into a second database. It also
 concerns a database that was put back to an earlier point, which does not know the later objects. So a root carries the
-id of the one store that may collect in it, and the highest head of that store's log at a collection. The marker affects
-no operation but collection.
+id of the one store that may collect in it, and the highest head of that store's log at a collection. A second store
+that opens the root to write makes it shared, and then nobody collects in it. The marker affects no operation but
+collection.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from artifactstore_protocols.ids import check_id
 
 __all__ = [
     "MARKER_BYTES_MAX",
+    "SHARED",
     "CollectionCode",
     "CollectionRefused",
     "RootMarker",
@@ -31,9 +33,12 @@ __all__ = [
 MARKER_BYTES_MAX: Final = 4096
 """The maximum length of a marker's text, in bytes. The markers of this release have about 120 bytes."""
 
+SHARED: Final = "00000000-0000-0000-0000-000000000000"
+"""The store id in the marker of a root that several stores have opened to write."""
+
 _FORMAT: Final = "artifactstore-root"
 
-type CollectionCode = Literal["root-unclaimed", "root-of-another-store", "store-rewound", "root-unknown"]
+type CollectionCode = Literal["root-unclaimed", "root-of-another-store", "root-shared", "store-rewound", "root-unknown"]
 """The reason why a store may not collect in a root. These codes are stable."""
 
 
@@ -41,7 +46,7 @@ class RootMarker(Struct, frozen=True):
     """The marker of a root.
 
     Attributes:
-        store_id: the id of the store that may collect in the root.
+        store_id: the id of the store that may collect in the root; `SHARED` if no store may.
         collected_at: the highest head of the store's log at a collection in this root; 0 before the first collection.
     """
 
@@ -72,7 +77,7 @@ class CollectionRefused(ArtifactStoreError):
 
     @override
     def __str__(self) -> str:
-        explained = self.code in {"root-of-another-store", "store-rewound"}
+        explained = self.code in {"root-of-another-store", "root-shared", "store-rewound"}
         return f"{self.reason}; `artifactstore doctor` says what to do" if explained else self.reason
 
     @property
@@ -83,6 +88,8 @@ class CollectionRefused(ArtifactStoreError):
             return f"{refused}: its objects are in a backend of its own, which says nothing about who may collect in it"
         if self.marker is None:
             return f"{refused}: no store has claimed this object root; open the store where the root can be written"
+        if self.code == "root-shared":
+            return f"{refused}: several databases have used this object root, and each could delete what another needs"
         if self.code == "root-of-another-store":
             return (
                 f"{refused}: this object root belongs to store {self.marker.store_id}; this database is a clone of "
@@ -105,6 +112,8 @@ def collection_refusal(store_id: str, head: int, marker: RootMarker | None) -> C
     code: CollectionCode
     if marker is None:
         code = "root-unclaimed"
+    elif marker.store_id == SHARED:
+        code = "root-shared"
     elif marker.store_id != store_id:
         code = "root-of-another-store"
     elif head < marker.collected_at:
@@ -126,9 +135,15 @@ def collecting(store_id: str, head: int, marker: RootMarker | None) -> RootMarke
     return RootMarker(store_id, head)
 
 
-def claimed(store_id: str, marker: RootMarker | None) -> RootMarker:
-    """Return the marker of a root after a store has opened it. The first store that opens a root claims it."""
-    return RootMarker(store_id) if marker is None else marker
+def claimed(store_id: str, marker: RootMarker | None, *, writes: bool) -> RootMarker:
+    """Return the marker of a root after a store has opened it.
+
+    The first store that opens a root claims it. Another one that opens it to write makes it shared: it may store
+    objects there that the log of the first one does not know.
+    """
+    if marker is None:
+        return RootMarker(store_id)
+    return RootMarker(SHARED, marker.collected_at) if writes and marker.store_id != store_id else marker
 
 
 class _Written(Struct, frozen=True, tag_field="format", tag=_FORMAT):

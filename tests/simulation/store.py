@@ -36,6 +36,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.retention import is_permanent
 from artifactstore_protocols.state import LastEvent, LogState, Needs, ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
@@ -551,7 +552,7 @@ class SimulatedEventStore:
                 LeftPackage(each.package_id, each.name, each.version, touched[each.package_id], each.created_sequence)
                 for each in tables.packages()
                 if each.status == "open" and each.created_sequence > after and not tables.is_kept(each.package_id)
-                if touched[each.package_id] <= until_us
+                if touched[each.package_id] <= until_us and not is_permanent(each.retention_class)
             ][:limit]
 
         return await self._read("left packages", look)

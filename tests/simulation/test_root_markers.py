@@ -43,7 +43,7 @@ class World:
         database = self.databases[at]
         match what:
             case "open":
-                update_marker(self.root, partial(claimed, database.store_id))
+                update_marker(self.root, partial(claimed, database.store_id, writes=False))
             case "ingest":
                 self.stored += 1
                 self.objects.add(name := f"object {self.stored}")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.root_markers import (
     MARKER_BYTES_MAX,
+    SHARED,
     RootMarker,
     claimed,
     collection_refusal,
@@ -78,10 +79,20 @@ def test_a_refusal_has_a_stable_code_and_says_why(
 
 
 @given(store_id=ids, marker=st.none() | markers)
-def test_the_first_store_claims_a_root_for_good(store_id: str, marker: RootMarker | None) -> None:
-    after = claimed(store_id, marker)
+def test_the_first_store_claims_a_root_and_only_another_one_that_writes_takes_that_away(
+    store_id: str, marker: RootMarker | None
+) -> None:
+    after = claimed(store_id, marker, writes=False)
     assert after == (RootMarker(store_id, 0) if marker is None else marker)
-    assert claimed(TWO, after) == after
+    assert claimed(after.store_id, after, writes=True) == after
+    assert claimed(TWO, after, writes=False) == after
+    shared = claimed(TWO, after, writes=True)
+    assert shared == (after if after.store_id == TWO else RootMarker(SHARED, after.collected_at))
+    for each in (store_id, TWO) if shared.store_id == SHARED else ():
+        refusal = collection_refusal(each, 1 << 40, shared)
+        assert refusal is not None
+        assert refusal.code == "root-shared"
+        assert claimed(each, shared, writes=True) == shared, "only a person can give it back"
 
 
 @given(marker=markers)

@@ -13,6 +13,7 @@ from artifactstore.database.queries import tag_in
 from artifactstore.database.schema import LIVE, ViewTables, events
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.records import Hold, LeftPackage, RetainedPackage, Tag
+from artifactstore_protocols.retention import RETENTION_CLASSES, is_permanent
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import CLOCK, HOLDS, PACKAGES, RETENTION, TAGS
 
@@ -151,6 +152,7 @@ def left_query(*, until_us: int, after: int, limit: int) -> Select[*tuple[Any, .
     return (
         select(columns.package_id, columns.name, columns.version, touched.label("touched"), columns.created_sequence)
         .where(columns.status == "open", columns.created_sequence > after, touched <= until_us, ~_is_kept())
+        .where(columns.retention_class.not_in([name for name in RETENTION_CLASSES if is_permanent(name)]))
         .order_by(columns.created_sequence)
         .limit(limit)
     )

@@ -292,6 +292,10 @@ _REMEDIES: MappingProxyType[CollectionCode, str] = MappingProxyType(
             "and restore the backup into a new store. If the other one is gone for good, run `rm {marker}`; the next "
             "command on this store claims {root}"
         ),
+        "root-shared": (
+            "everything but collection works. Give each database a root of its own: back one up, and restore the "
+            "backup into a new store. When one database alone uses {root}, run `rm {marker}`; its next command claims it"
+        ),
         "store-rewound": (
             "everything but collection works, but objects that this log names may have been collected. Restore the "
             "latest backup; if there is none, run `artifactstore verify`, and then `rm {marker}`: the next command on "

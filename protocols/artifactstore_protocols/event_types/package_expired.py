@@ -11,6 +11,7 @@ from artifactstore_protocols.event_types.ending import ending_needs, evolve_to, 
 from artifactstore_protocols.life_cycle import ABANDONED, RETENTION_ENDED, ExpirePackage
 from artifactstore_protocols.moments import time_text
 from artifactstore_protocols.packages import NotFinalized, PackageChanged, PackageFinalizedAlready, PackageKept
+from artifactstore_protocols.retention import is_permanent
 from artifactstore_protocols.state import Gone, LogState
 from artifactstore_protocols.views import RowOperation
 
@@ -51,7 +52,7 @@ def expire_package(command: ExpirePackage, state: LogState) -> PackageExpired | 
         return None
     if package.finalized == (command.rule == ABANDONED):
         raise (PackageFinalizedAlready if package.finalized else NotFinalized)(command.package_id)
-    if package.finalized and package.expires_at_us is None:
+    if package.expires_at_us is None and (package.finalized or is_permanent(package.retention_class)):
         raise PackageKept(command.package_id, "its retention is permanent")
     if command.rule == RETENTION_ENDED and (package.expires_at_us or 0) > command.as_of_us:
         raise PackageKept(command.package_id, f"its retention lasts until {time_text(package.expires_at_us or 0)}")

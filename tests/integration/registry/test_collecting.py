@@ -14,6 +14,7 @@ import trio
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.collecting import Collection
@@ -189,17 +190,63 @@ async def test_an_entry_that_a_hand_deleted_from_the_tables_does_not_cost_its_by
         assert set(objects_in(settings.storage_local_root)) == hexes(LARGE, SHARED)
 
 
-async def test_a_store_does_not_collect_in_the_root_of_another(settings: Settings, tree: Path, tmp_path: Path) -> None:
+async def test_nobody_collects_in_a_root_that_two_stores_write_to(
+    settings: Settings, tree: Path, tmp_path: Path
+) -> None:
+    """To the first store, the objects of the second one look like orphans."""
+    plant(tree, {"a": LARGE, "b": SMALL})
+    async with open_registry(settings) as registry:
+        await registry.create_package("p")
+    other = Settings(database_url=f"sqlite:///{tmp_path}/other.db", storage_local_root=settings.storage_local_root)
+    async with open_registry(other) as registry:
+        kept = (await registry.ingest_tree(tree)).package_id
+    for each in (settings, other):
+        async with open_registry(each, create=False) as registry:
+            for dry_run in (False, True):
+                with pytest.raises(CollectionRefused, match="doctor") as refused:
+                    await registry.collect_garbage(grace_s=0.0, orphan_age_s=0.0, dry_run=dry_run)
+                assert refused.value.code == "root-shared"
+    async with open_registry(other) as registry:
+        assert await content_of(registry, kept, "a") == LARGE
+
+
+async def test_a_store_that_only_reads_leaves_the_root_to_its_owner(
+    settings: Settings, tree: Path, tmp_path: Path
+) -> None:
     plant(tree, {"a": LARGE})
     async with open_registry(settings) as registry:
         await registry.ingest_tree(tree)
-    other = Settings(database_url=f"sqlite:///{tmp_path}/other.db", storage_local_root=settings.storage_local_root)
-    async with open_registry(other) as registry:
-        for dry_run in (False, True):
-            with pytest.raises(CollectionRefused, match="doctor") as refused:
-                await registry.collect_garbage(grace_s=0.0, orphan_age_s=0.0, dry_run=dry_run)
-            assert refused.value.code == "root-of-another-store"
-    assert set(objects_in(settings.storage_local_root)) == hexes(LARGE)
+    other = Settings(database_url=f"sqlite:///{tmp_path}/other.db", storage_local_root=tmp_path / "elsewhere")
+    async with open_registry(other):
+        pass
+    other = replace(other, storage_local_root=settings.storage_local_root)
+    async with open_registry(other, create=False) as registry:
+        with pytest.raises(CollectionRefused) as refused:
+            await collect(registry)
+        assert refused.value.code == "root-of-another-store"
+    async with open_registry(settings) as registry:
+        await collect(registry)
+
+
+async def test_collections_of_one_store_do_not_take_each_other_for_a_later_one(
+    registry: Registry, settings: Settings, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another collection marks the root between the look at the head and the mark of this one."""
+    plant(tree, {"a": LARGE})
+    await delete(registry, (await registry.ingest_tree(tree)).package_id)
+    probe, raced = Collection._checked, list[str]()  # pyright: ignore[reportPrivateUsage]
+
+    async def late(self: Collection) -> tuple[Path, str, int]:
+        found = await probe(self)
+        if not raced:
+            raced.append((await registry.create_package("other")).package_id)
+            await collect(registry)
+        return found
+
+    monkeypatch.setattr(Collection, "_checked", late)
+    await collect(registry)
+    assert raced
+    assert set(objects_in(settings.storage_local_root)) == set()
 
 
 async def test_a_database_that_is_older_than_the_last_collection_collects_nothing(

@@ -65,6 +65,14 @@ async def expired(registry: Registry, *, dry_run: bool = False, yes_expire: int 
     return [each async for each in registry.expire_packages(dry_run=dry_run, yes_expire=yes_expire)]
 
 
+async def test_a_permanent_package_is_not_abandoned(store: Registry, clock: Clock) -> None:
+    kept = (await store.create_package("kept", retention="permanent")).package_id
+    left = (await store.create_package("left")).package_id
+    clock.advance(10)
+    assert [each.package_id async for each in store.expire_packages()] == [left]
+    assert (await store.get_package(kept)).status == "open"
+
+
 async def test_what_is_due_goes_in_order_and_what_is_kept_stays(store: Registry, clock: Clock, tree: Path) -> None:
     plant(tree, {"f": b"content"})
 
