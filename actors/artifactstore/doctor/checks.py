@@ -294,7 +294,8 @@ _REMEDIES: MappingProxyType[CollectionCode, str] = MappingProxyType(
         ),
         "root-shared": (
             "everything but collection works. Give each database a root of its own: back one up, and restore the "
-            "backup into a new store. When one database alone uses {root}, run `rm {marker}`; its next command claims it"
+            "backup into a new store. When one database alone uses {root}, run `rm {marker}`; its next command claims "
+            "the root"
         ),
         "store-rewound": (
             "everything but collection works, but objects that this log names may have been collected. Restore the "
