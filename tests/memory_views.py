@@ -10,6 +10,7 @@ from typing import Literal, cast
 
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
+from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import Digest
 from artifactstore_protocols.keep_rules import Candidate, KeepRules
 from artifactstore_protocols.manifest import DirectoryEntry, FileEntry, LinkEntry, ManifestReceipt
@@ -111,8 +112,13 @@ class MemoryViews:
             digest.end(view, len(rows))
         return digest.result()
 
-    def state(self, needs: Needs | None = None) -> LogState:  # noqa: C901 - one loop for each table
-        """All that is true, as the writer would load it; with `needs`, of packages only those."""
+    def state(  # noqa: C901 - one loop for each table
+        self, needs: Needs | None = None, *, events: Sequence[StoredEvent] = ()
+    ) -> LogState:
+        """All that is true, as the writer would load it; with `needs`, of packages only those.
+
+        Before the clock is observed, the time of the first of the events of the log stands for it.
+        """
         state = LogState()
         for row in self.rows(PACKAGES):
             if needs is not None and row["package_id"] not in needs.packages:
@@ -160,7 +166,7 @@ class MemoryViews:
             state.set_tag(text_of(row, "tag"), TagState(text_of(row, "package_id"), bool(row["protected"])))
         state.keep_policies.update(self.keep_rules())
         state.groups.update(self.groups())
-        self._retain(state)
+        self._retain(state, events)
         for row in self.rows(FILES):
             if row["kind"] == KIND_FILE:
                 digest = bytes_of(row, "digest_primary")
@@ -222,13 +228,14 @@ class MemoryViews:
         )
         self.apply([Put(TOTALS, [row])])
 
-    def _retain(self, state: LogState) -> None:
+    def _retain(self, state: LogState, events: Sequence[StoredEvent]) -> None:
         """Give packages their retention the holds on them, and the clock."""
         for row in self.rows(RETENTION):
             if (package := state.packages.get(text_of(row, "package_id"))) is not None:
                 package.expires_at_us = cast("int | None", row["expires_at"])
                 package.retained_from_us = cast("int | None", row["retained_from"]) or 0
-        state.clock_us = next((number_of(row, "observed_at") for row in self.rows(CLOCK)), None)
+        begun_us = events[0].event.recorded_at_us if events else None
+        state.clock_us = next((number_of(row, "observed_at") for row in self.rows(CLOCK)), begun_us)
         for row in self.rows(HOLDS):
             state.holds[text_of(row, "hold_id")] = text_of(row, "package_id")
             if (package := state.packages.get(text_of(row, "package_id"))) is not None:

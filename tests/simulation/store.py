@@ -207,10 +207,7 @@ class SimulatedEventStore:
 
     def _state(self, needs: Needs) -> LogState:
         """What a transaction sees; before the clock is observed, the time when the log began stands for it."""
-        state = self._log.tables.state(needs)
-        if state.clock_us is None and self._log.events:
-            state.clock_us = self._log.events[0].event.recorded_at_us
-        return state
+        return self._log.tables.state(needs, events=self._log.events)
 
     async def probe(self) -> LogReading:
         """The head."""

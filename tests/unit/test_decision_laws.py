@@ -159,10 +159,10 @@ def asked(tried: list[Step]) -> tuple[list[CommandRequest], list[CommandOutcome]
         key = f"key {number % 5}" if number % 3 == 0 else None
         request = CommandRequest(ids(), log.command(step), "ci", key)
         for again in [request, request] if number % 4 == 0 else [request]:
-            one = judged([again], log.views.state(), log.events, clock)
+            one = judged([again], log.views.state(events=log.events), log.events, clock)
             log.events += one.events
             log.views.apply(one.operations)
-            log.state = log.views.state()
+            log.state = log.views.state(events=log.events)
             requests.append(again)
             outcomes += one.outcomes
     return requests, outcomes, log
@@ -212,7 +212,7 @@ def test_the_state_evolves_to_what_the_views_say(tried: list[Step]) -> None:
     log = MemoryLog()
     for step in tried:
         log.ask(step)
-        assert comparable(log.state) == comparable(log.views.state())
+        assert comparable(log.state) == comparable(log.views.state(events=log.events))
         for package in log.state.packages.values():
             for key, path in package.below.items():
                 assert key in ancestors(path_key(path))
@@ -251,13 +251,13 @@ def test_a_log_that_was_decided_is_admitted_run_by_run(tried: list[Step], sizes:
         run = [examine(stored, in_parts=len(events) == 1) for stored in events]
         if not run:
             break
-        state = known(views.state(), run_needs(run))
+        state = known(views.state(events=log.events[:start]), run_needs(run))
         state.commands, state.last = commands, last
         operations = [operation for examined in run for operation in admit(examined, state)]
         operations += totals_rows(state)
         for examined in run if len(run) == 1 else ():
             for part in examined.parts():
-                admit_part(examined, part, known(views.state(), part.needs))
+                admit_part(examined, part, known(views.state(events=log.events[:start]), part.needs))
         views.apply(coalesce(operations))
         commands, last = state.commands, state.last
         start += size

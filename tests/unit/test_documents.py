@@ -235,8 +235,8 @@ def constant(node: ast.expr) -> set[str]:
     return {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else {ast.unparse(node)}
 
 
-OF_COMPLETION = {"COMP_WORDS", "COMP_CWORD", "_TYPER_COMPLETE_ARGS", "VARIABLE"}
-"""What the script of a shell sets for one completion. `VARIABLE` is the constant that names another such variable."""
+OF_COMPLETION = {"COMP_WORDS", "COMP_CWORD", "_TYPER_COMPLETE_ARGS", "VARIABLE", "_NO_DETECTION"}
+"""What the script of a shell, or the program itself, sets for completion. Two constants name such variables."""
 
 
 @pytest.mark.slow
