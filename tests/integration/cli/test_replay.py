@@ -93,7 +93,7 @@ DAMAGE = {
     "packages changed": "UPDATE artifact_packages SET name = 'forged', total_bytes = total_bytes + 1",
     "a package added": (
         "INSERT INTO artifact_packages SELECT 'forged', name, status, version, file_count, link_count, "
-        "directory_count, total_bytes, retention_class, metadata, created_by, created_at, finalized_at, "
+        "directory_count, total_bytes, stored_bytes, retention_class, metadata, created_by, created_at, finalized_at, "
         "manifest_digest, tree_digest, created_sequence, finalized_sequence, metadata_schema, "
         "gone_at, gone_by, gone_reason, gone_sequence "
         "FROM artifact_packages LIMIT 1"
