@@ -95,6 +95,8 @@ def test_the_page_leads_with_what_is_stored_and_changes_without_being_loaded_aga
             "content": "0 files",
             "logical size": "0 B",
             "stored size": "0 B in 0 objects",
+            "deduplication": "nothing stored",
+            "to collect": "0 B in 0 objects",
             "last backup": "never recorded",
             "last verification": "never recorded",
         }
