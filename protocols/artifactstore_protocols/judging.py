@@ -125,7 +125,7 @@ def _repeated_needs(commands: Sequence[Command]) -> Iterator[Needs]:
         before, digests = put.setdefault(command.package_id, (set(), set()))
         digests.update(entry.digest for entry in command.entries if entry.digest)
         if not keys.isdisjoint(before):
-            yield Needs(contents=frozenset(digests), references=frozenset(digests), counts=True)
+            yield Needs(contents=frozenset(digests), references=frozenset(digests))
         before |= keys
 
 

@@ -61,7 +61,7 @@ class Needs(Struct, frozen=True):
             their contents and the references to those.
         counts: whether to count the entries of all packages.
         occupants: the ids of packages whose needed entries may be replaced. The contents of these entries and the
-            references to them are needed, too. If one of them may lose its last reference, so are the counts.
+            references to them are needed, too.
         clock: whether the time that the store saw last is needed.
     """
 

@@ -1,6 +1,5 @@
 """Queries that load the state that a batch of commands or events needs. Each is compiled once."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any
@@ -138,12 +137,10 @@ def _load_references(state: LogState, files: Table, digests: Iterable[bytes], da
 
 
 def _load_occupants(state: LogState, tables: ViewTables, needs: Needs, database: str) -> Steps[None]:
-    """Load the contents of entries that may be replaced, and the counts if one of them may lose its last reference."""
+    """Load the contents of entries that may be replaced."""
     packages = (state.packages[package_id] for package_id in needs.occupants if package_id in state.packages)
-    held = Counter(entry.digest for package in packages for entry in package.entries.values() if entry.digest)
+    held = {entry.digest for package in packages for entry in package.entries.values() if entry.digest}
     yield from _load_held(state, tables, held, needs, database)
-    if state.counts is None and any(state.references.get(digest, 0) <= count for digest, count in held.items()):
-        state.counts = yield from _load_counts(tables, database)
 
 
 def _load_ranges(

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from artifactstore_protocols.entries import Entry
 from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.event_types import object_places
 from artifactstore_protocols.event_types.base import EventType, check_equal, record_codec
 from artifactstore_protocols.event_types.objects_condemned import ObjectsCondemned, condemn_lost
 from artifactstore_protocols.packages import PackageNotFound, ProjectionDamaged
@@ -68,6 +69,7 @@ def release_entries(command: ReleaseEntries, state: LogState) -> tuple[EntriesRe
         if entry.digest:
             lost[entry.digest] = lost.get(entry.digest, 0) + 1
     unused = [digest for digest, count in lost.items() if state.references.get(digest, 0) <= count]
+    object_places.check_counts(state)
     condemned = condemn_lost(unused, f"package {package.gone.status}", state)
     return _released(package, entries), condemned
 
