@@ -6,6 +6,8 @@ import pytest
 
 from integration.cli.harness import Cli
 
+pytestmark = pytest.mark.slow
+
 
 def test_disk_space_comes_back_after_a_deletion(cli: Cli, tree: Path) -> None:
     package = cli.json("ingest", tree)["package_id"]

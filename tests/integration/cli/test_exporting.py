@@ -16,6 +16,8 @@ from integration.cli.harness import Cli
 from odd_mount import OddMount
 from stored_objects import object_in, overwrite
 
+pytestmark = pytest.mark.slow
+
 FILES = {f"dir {number % 3}/file {number}": b"content %d" % number for number in range(9)}
 
 
@@ -109,7 +111,6 @@ sys.exit(run(sys.argv[4:]))
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
     ("call", "number"),
@@ -172,7 +173,6 @@ def test_what_a_target_cannot_keep_is_said(
     assert (ran.json["unchanged"], ran.json["limits"], ran.json["wrong_executable_bits"]) == (9, ["modes"], 1)
 
 
-@pytest.mark.slow
 def test_an_interrupted_export_says_what_is_true(cli: Cli, files: dict[str, bytes], tmp_path: Path) -> None:
     """Its message promises that the same command continues, and it does."""
     interrupting = _DYING.replace("SIGKILL", "SIGINT")

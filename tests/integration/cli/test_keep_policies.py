@@ -6,8 +6,9 @@ import pytest
 
 from integration.cli.harness import Cli
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_old_nightlies_go_and_everything_else_says_why_it_stays(cli: Cli, tree: Path) -> None:
     ids = [cli.json("ingest", tree, "--name", "nightly")["package_id"] for _ in range(3)]
     cli.ok("tag", "set", "release-1", ids[0])

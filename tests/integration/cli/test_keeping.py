@@ -6,8 +6,9 @@ import pytest
 
 from integration.cli.harness import Cli
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_a_package_is_held_retained_and_deleted(cli: Cli, tree: Path) -> None:
     package = cli.json("ingest", tree, "--name", "nightly")["package_id"]
     manifest = cli.ok("manifest", package).text
@@ -44,7 +45,6 @@ def test_a_package_is_held_retained_and_deleted(cli: Cli, tree: Path) -> None:
     assert details[-1] == "deleted: no need"
 
 
-@pytest.mark.slow
 def test_what_is_over_goes_and_the_clock_is_confirmed(cli: Cli, tree: Path) -> None:
     package = cli.json("ingest", tree, "--name", "nightly")["package_id"]
     draft = cli.json("package", "create", "draft")["package_id"]

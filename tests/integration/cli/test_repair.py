@@ -12,6 +12,8 @@ from documents import ROOT, named
 from integration.cli.harness import Cli, make_tree
 from stored_objects import overwrite
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def addresses(cli: Cli, tree: Path) -> dict[str, str]:
@@ -64,7 +66,6 @@ def test_options_of_verify_that_read_a_part(cli: Cli, addresses: dict[str, str])
     assert cli.run("repair", "--from-objects", "objects").code == 2
 
 
-@pytest.mark.slow
 def test_the_example_of_the_manual_repairs_a_store(
     cli: Cli, tmp_path: Path, addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,10 +11,11 @@ import pytest
 from artifactstore.ingest.refusals import REFUSED_MAX
 from integration.cli.harness import Cli, make_tree
 
+pytestmark = pytest.mark.slow
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make device files")
 
 
-@pytest.mark.slow
 def test_a_link_that_is_followed_is_recorded_as_what_it_leads_to(cli: Cli, tree: Path, tmp_path: Path) -> None:
     (tree / "run").symlink_to("bin/run.sh")
     (tree / "absolute").symlink_to(tree / "README.md")
@@ -133,7 +134,6 @@ def test_links_that_leave_the_tree_are_left_out_as_the_error_says(cli: Cli, tree
     assert (skipped["links"], skipped["excluded"]) == (0, ["out", "run"])
 
 
-@pytest.mark.slow
 def test_an_error_names_a_limited_number_of_entries_and_says_so(cli: Cli, tree: Path) -> None:
     for number in range(REFUSED_MAX - 1):
         (tree / f"{number:04}").symlink_to("/etc")
@@ -163,7 +163,6 @@ def test_links_can_be_left_out(cli: Cli, tree: Path, tmp_path: Path) -> None:
     assert read_links(tmp_path / "out") == {}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "found"),
     [("keep", {"run": "link"}), ("follow", {"run": "file"}), ("skip", {}), ("refuse", None)],

@@ -23,6 +23,8 @@ from artifactstore_protocols.storage import StorageError
 from integration.registry.samples import by_hand, plant
 from odd_mount import OddMount
 
+pytestmark = pytest.mark.slow
+
 UNFINISHED = ".artifactstore-export"
 
 
@@ -243,7 +245,6 @@ async def test_a_batch_is_read_while_the_one_before_it_is_written(registry: Regi
 # Targets that lack something.
 
 
-@pytest.mark.slow
 async def test_a_target_with_neither_hard_links_nor_replacement_takes_files_by_their_one_rename(
     registry: Registry, tree: Path, out: Path, mount: OddMount
 ) -> None:
@@ -433,7 +434,6 @@ async def test_files_that_are_named_as_the_export_names_its_own_are_refused_each
         assert (report.files, report.unchanged) == (1, resumed)
 
 
-@pytest.mark.slow
 async def test_a_deep_tree_costs_a_few_calls_for_each_directory(
     registry: Registry, tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

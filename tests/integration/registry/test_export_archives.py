@@ -21,6 +21,8 @@ from artifactstore_protocols.records import IngestProgress
 from integration.registry.samples import CHUNK, object_file, plant
 from stored_objects import overwrite
 
+pytestmark = pytest.mark.slow
+
 FORMS: tuple[ArchiveForm, ...] = ("tar", "zip")
 FILES = {"a": b"1", "dir/b": b"22", "bin/run": b"#!", "large": b"l" * (CHUNK + 5), "z/caf\u00e9": b"", "Z": b"Z"}
 
@@ -127,7 +129,6 @@ async def test_an_archive_of_an_empty_package_has_an_end(registry: Registry) -> 
     assert await read(registry.export_archive(package, "tar")) == TAR_END
 
 
-@pytest.mark.slow
 def test_every_kind_of_program_gets_the_same_archive(settings: Settings, planted: Path) -> None:
     with blocking.open_registry(settings) as registry:
         package = registry.ingest_tree(planted).package_id

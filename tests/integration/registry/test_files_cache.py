@@ -24,6 +24,8 @@ from artifactstore_protocols.storage import StorageFull
 from integration.registry.samples import Boom, check_sound, content_of, object_file, paths_in, plant, quiet
 from stored_objects import overwrite
 
+pytestmark = pytest.mark.slow
+
 NAMES = "abcdef"
 
 GUARD_S = 120
@@ -269,7 +271,6 @@ async def test_a_content_that_is_flagged_while_an_ingest_runs_is_stored_again(
     assert (await registry.verify()).sound
 
 
-@pytest.mark.slow
 async def test_a_content_that_the_log_does_not_name_is_stored_again(
     registry: Registry, settings: Settings, quiet_tree: Path, tmp_path: Path, reads: list[str]
 ) -> None:

@@ -33,6 +33,8 @@ from artifactstore.errors import (
 from artifactstore_protocols.identity import digest_of
 from integration.registry.samples import CHUNK, add, object_file, plant, settings_in, store_threads
 
+pytestmark = pytest.mark.slow
+
 LARGE = bytes(range(256)) * (CHUNK // 128) + b"the end"
 SMALL = LARGE[:CHUNK]
 
@@ -218,7 +220,6 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Generator[BlockingPackage
         yield registry.open_package("large")
 
 
-@pytest.mark.slow
 @bounds(max_examples=25)
 @given(seeks=SEEKS, sequentially=st.booleans())
 def test_any_part_of_a_large_file_can_be_read_in_any_order(

@@ -11,6 +11,8 @@ from artifactstore.transfer.check import check_backup
 from integration.registry.samples import add, by_hand, content_of, objects, settings_in
 from stored_objects import objects_in
 
+pytestmark = pytest.mark.slow
+
 _LARGE = b"large " * 20_000
 
 

@@ -22,6 +22,8 @@ from integration.registry.samples import (
 )
 from stored_objects import overwrite
 
+pytestmark = pytest.mark.slow
+
 LARGE = bytes(range(256)) * (CHUNK // 256) + b"large"
 FILES = {"a": b"content of a", "b": b"content of b", "c": b"content of c", "large": LARGE, "empty": b""}
 

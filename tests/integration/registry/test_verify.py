@@ -35,6 +35,8 @@ from integration.registry.samples import (
 )
 from stored_objects import Row, overwrite
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=[65536, 0], ids=["rows", "files"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
@@ -100,7 +102,6 @@ async def test_a_flaw_that_becomes_another_is_recorded_again(
     assert kinds["v1.objects.flagged"] == 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("remove", [True, False], ids=["missing", "damaged"])
 @pytest.mark.parametrize("by_directory", [True, False], ids=["directory", "file"])
 async def test_the_next_ingest_of_the_same_content_repairs_it(
@@ -148,7 +149,6 @@ async def test_ingesting_the_same_file_again_repairs_it_without_changing_its_pac
     assert (await registry.verify()).mismatches == ()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("by_directory", [True, False], ids=["directory", "stream"])
 @pytest.mark.parametrize("size", [12, CHUNK + 5], ids=["small", "large"])
 async def test_damage_of_equal_length_is_repaired_in_passing_though_nobody_has_noticed_it(
@@ -170,7 +170,6 @@ async def test_damage_of_equal_length_is_repaired_in_passing_though_nobody_has_n
     assert (kinds["v1.objects.flagged"], kinds["v1.objects.retired"]) == (0, 1)
 
 
-@pytest.mark.slow
 async def test_one_package_alone_can_be_verified(registry: Registry, settings: Settings, package: str) -> None:
     other = (await registry.create_package("other")).package_id
     await add(registry, other, "x", b"only here")
@@ -187,7 +186,6 @@ async def test_an_empty_store_can_be_verified(registry: Registry) -> None:
     assert (report.objects, report.bytes, report.manifests) == (0, 0, 0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [
@@ -375,7 +373,6 @@ async def test_an_interrupted_verification_of_a_wrong_root_records_nothing(
     assert await _flags(registry) == set()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "flaw"),
     [
