@@ -536,6 +536,10 @@ def _ingests(on_existing: OnExisting) -> st.SearchStrategy[Ingest]:
     return st.builds(Ingest, _PACKAGES, st.lists(files, min_size=1, max_size=4).map(tuple), st.just(on_existing))
 
 
+def _verified(first: VerifiedKey, last: VerifiedKey, sample: Sample, objects: int, size_bytes: int) -> StoreVerified:
+    return StoreVerified(9, first, last, sample.share_ppm, sample.seed, objects, size_bytes, 1, 0)
+
+
 def samples() -> st.SearchStrategy[Sample]:
     """Everything, or a part."""
     parts = st.builds(Sample, st.integers(1, SHARE_ALL_PPM - 1), st.integers(0, SEED_MAX))
@@ -689,9 +693,7 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(ObjectsRetired, keys, st.sampled_from(["condemned", "orphan", "superseded"])),
         st.builds(ObjectsRemoved, keys),
         st.builds(
-            lambda first, last, sample, objects, size: StoreVerified(
-                9, first, last, sample.share_ppm, sample.seed, objects, size, 1, 0
-            ),
+            _verified,
             st.builds(VerifiedKey, st.integers(0, 4), st.just(place_of(b"x"))),
             st.builds(VerifiedKey, st.integers(5, 9), st.just(place_of(b"yy", 2))),
             samples(),

@@ -6,6 +6,7 @@ each message that a collection sends.
 
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from integration.registry.samples import plant, settings_in
 
 async def main(directory: Path, run: str) -> None:
     """Work until the end."""
-    asked = ActorRef.ask
+    asked: Callable[..., Awaitable[Any]] = vars(ActorRef)["ask"]
 
     async def told(self: ActorRef[Any], message: Any, **options: Any) -> Any:  # noqa: ANN401 - as `ActorRef.ask`
         answer = await asked(self, message, **options)
