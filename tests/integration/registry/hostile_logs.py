@@ -20,6 +20,7 @@ from artifactstore_protocols.event_types import (
     COMMAND_NOTED,
     FILES_INGESTED,
     LOG_CREATED,
+    OBJECTS_CONDEMNED,
     OBJECTS_FLAGGED,
     OBJECTS_RESTORED,
     OBJECTS_STORED,
@@ -54,9 +55,8 @@ type Log = Sequence[StoredEvent]
 _NFC, _NFD = "é", "e\u0301"
 _ID = "0198f3a0-7c00-7000-8000-00000000{:04}"
 _CREATED, _STORED, _FIRST, _STORED_SECOND, _SECOND, _OTHER, _STORED_OPEN, _OPEN = range(2, 10)
-_STORED_NEW, _REPLACED, _SCHEMA, _FLAGGED, _VERIFIED, _RESTORED, _VERIFIED_AGAIN, _AGAIN, _NOTED, _FINALIZED = range(
-    10, 20
-)
+_STORED_NEW, _REPLACED, _CONDEMNED, _SCHEMA, _FLAGGED, _VERIFIED, _RESTORED, _VERIFIED_AGAIN = range(10, 18)
+_AGAIN, _NOTED, _FINALIZED = range(18, 21)
 _STORED_AND_PUT = (OBJECTS_STORED.name, FILES_INGESTED.name)
 _TYPES = [
     LOG_CREATED.name,
@@ -64,6 +64,7 @@ _TYPES = [
     *_STORED_AND_PUT * 2,
     PACKAGE_CREATED.name,
     *_STORED_AND_PUT * 2,
+    OBJECTS_CONDEMNED.name,
     SCHEMA_REGISTERED.name,
     OBJECTS_FLAGGED.name,
     STORE_VERIFIED.name,
@@ -76,7 +77,7 @@ _TYPES = [
 
 
 async def valid_log(directory: Path) -> Log:
-    """A log of nineteen events; the package of the second is finalized by the last, another one is open."""
+    """A log of twenty events; the package of the second is finalized by the last, another one is open."""
     settings = settings_in(directory)
     async with open_registry(settings) as registry:
         package = (await registry.create_package("p", metadata={"k": "v"}, idempotency_key="once")).package_id

@@ -84,7 +84,7 @@ def test_the_whole_way(settings: Settings, tree: Path) -> None:
             assert (await registry.finalize_package(package.package_id)).files == 1
             assert (await registry.verify()).objects == 2
             file = tree.with_name("log")
-            assert (await registry.export_events(file)).events == 9
+            assert (await registry.export_events(file)).events == 10
             assert len(b"".join([chunk async for chunk in registry.exported_events()])) == size_of(file)
             assert (await registry.import_events(file)).written == 0
             assert (await registry.backup(tree.with_name("kept"))).new_objects == 2

@@ -292,7 +292,7 @@ async def test_links_that_lead_out_of_a_subtree_are_refused_or_left_out(
     for name in ("one", "two"):
         (tree / "sub" / name).symlink_to("../y")
     package = (await registry.ingest_tree(tree)).package_id
-    with pytest.raises(LinksLeadOut, match="sub/one, sub/two"):
+    with pytest.raises(LinksLeadOut, match=r"sub/one -> \.\./y, sub/two"):
         await registry.export_package(package, out, subtree="sub")
     assert names_in(out.parent) == ["store", "tree"]
     with pytest.raises(ExportIncomplete, match="'sub/one': it leads out") as incomplete:
