@@ -134,6 +134,7 @@ def test_a_program_that_embeds_a_store_has_the_same_names(
 def test_a_name_that_is_not_utf_8_is_refused_and_one_above_it_is_not(tmp_path: Path) -> None:
     above = tmp_path / os.fsdecode(b"\xff")
     (above / "tree").mkdir(parents=True)
+    (above / "tree" / "file").touch()
     done = run(tmp_path, [*COMMAND, "ingest", above, "-q"], {})
     assert (done.returncode, b"name the package with --name" in done.stderr) == (1, True)
     ok(tmp_path, {}, "ingest", above / "tree", "--json")
