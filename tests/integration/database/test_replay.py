@@ -157,7 +157,7 @@ async def test_a_check_is_identical_while_another_connection_writes(
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(check)
-            for i in range(5, 40):
+            for i in range(100, 135):
                 await scribe.tell(memory.command(Create(i, "short", {})))
             nursery.cancel_scope.cancel()
         reports.append(await store_beside.replay(rebuild=False))

@@ -126,9 +126,11 @@ async def test_rule_08_bounded(store: SqlEventStore, scribe: Scribe) -> None:
 async def test_rule_09_one_explanation(store: SqlEventStore, scribe: Scribe) -> None:
     await tell_story(scribe)
     events = await store.read_events(after=0, limit=99)
-    told = {stored.event.type: EVENT_TYPES[stored.event.type].describe(stored.decode()) for stored in events}
-    assert "unreferenced" in told["v1.objects.condemned"]
-    assert place_of(b"gone").object_key in told["v1.objects.removed"]
+    told = [(stored.event.type, EVENT_TYPES[stored.event.type].describe(stored.decode())) for stored in events]
+    condemned = [text for name, text in told if name == "v1.objects.condemned"]
+    for rule in ("replaced", "package deleted"):
+        assert any(f"by rule {rule!r}" in text for text in condemned), rule
+    assert any(place_of(b"gone").object_key in text for name, text in told if name == "v1.objects.removed")
     assert all(stored.event.principal and stored.event.recorded_at_us for stored in events)
 
 
