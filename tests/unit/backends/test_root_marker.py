@@ -94,7 +94,7 @@ def test_of_many_who_claim_at_once_one_wins_and_all_see_it(tmp_path: Path) -> No
 
     def claim(store_id: str) -> None:
         barrier.wait()
-        found.append(update_marker(tmp_path, partial(claimed, store_id)))
+        found.append(update_marker(tmp_path, partial(claimed, store_id, writes=False)))
 
     threads = [threading.Thread(target=claim, args=(store_id,)) for store_id in ids]
     for thread in threads:
