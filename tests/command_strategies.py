@@ -29,6 +29,7 @@ from artifactstore_protocols.event_types import (
     ClockConfirmed,
     ClockObserved,
     CommandNoted,
+    ContentsPurged,
     FilesIngested,
     HoldPlaced,
     HoldReleased,
@@ -89,6 +90,7 @@ __all__ = [
     "LetGo",
     "Observe",
     "PlaceAHold",
+    "Purge",
     "Register",
     "Release",
     "Remove",
@@ -436,6 +438,13 @@ class PlaceAHold:
 
 
 @dataclass(frozen=True, slots=True)
+class Purge:
+    """Somebody purges contents, perhaps some that the log does not name."""
+
+    contents: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """Somebody releases a hold."""
 
@@ -503,6 +512,7 @@ type Step = (
     | Expire
     | LetGo
     | PlaceAHold
+    | Purge
     | Release
     | Retain
     | Extend
@@ -681,6 +691,7 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(ClockConfirmed, number),
         st.builds(HoldPlaced, text, text, text),
         st.builds(HoldReleased, text, text),
+        st.builds(ContentsPurged, st.just((b"1" * 32, b"2" * 32)), st.just(()) | keys, text),
         st.builds(RetentionChanged, text, text, st.none() | number, st.none() | number),
         st.builds(PackageExpired, text, text, number, number),
         st.builds(PackageAnnotated, uuids, number, metadata, st.just(())),

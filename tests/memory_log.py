@@ -46,6 +46,7 @@ from artifactstore_protocols.manifest import (
     Producer,
 )
 from artifactstore_protocols.metadata import Metadata
+from artifactstore_protocols.purging import PurgeContents
 from artifactstore_protocols.releasing import ReleaseEntries
 from artifactstore_protocols.state import EntryCounts, LogState
 from artifactstore_protocols.verification import VerifiedKey
@@ -74,6 +75,7 @@ from command_strategies import (
     LetGo,
     Observe,
     PlaceAHold,
+    Purge,
     Register,
     Release,
     Remove,
@@ -169,7 +171,7 @@ class MemoryLog:
                 return found(*step.objects, as_of=len(self.events))
             case Verify():
                 return self._verified(step)
-            case Condemn() | Retire() | Remove() | Replace():
+            case Condemn() | Retire() | Remove() | Replace() | Purge():
                 return _of_objects(step)
 
     def _verified(self, step: Verify) -> RecordVerification:
@@ -260,8 +262,10 @@ def _of_keeping(step: PlaceAHold | Release | Retain | Extend) -> Command:
             return ExtendRetention(package_id_of(step.package), step.duration_us, step.as_of_us)
 
 
-def _of_objects(step: Condemn | Retire | Remove | Replace) -> Command:
+def _of_objects(step: Condemn | Retire | Remove | Replace | Purge) -> Command:
     match step:
+        case Purge():
+            return PurgeContents(tuple(stored_object(each).digest for each in step.contents), "leaked")
         case Condemn():
             return CondemnObjects(tuple(stored_object(each).digest for each in step.contents), "unreferenced")
         case Retire():

@@ -25,6 +25,7 @@ from artifactstore_protocols.state import (
     ObjectState,
     PackageState,
     PlaceState,
+    Purged,
     StoreTotals,
     TagState,
 )
@@ -41,6 +42,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    PURGED,
     RETENTION,
     SCHEMAS,
     TAGS,
@@ -158,6 +160,9 @@ class MemoryViews:
                 text_of(row, "integrity"), number_of(row, "sequence"), cast("ObjectState", row["state"])
             )
             state.load_place(bytes_of(row, "digest_primary"), place, status)
+        for row in self.rows(PURGED):
+            facts = number_of(row, "purged_at"), text_of(row, "purged_by"), text_of(row, "reason")
+            state.purged[bytes_of(row, "digest_primary")] = Purged(*facts)
         for row in self.rows(SCHEMAS):
             state.schema_versions[text_of(row, "name")] = number_of(row, "version")
             state.schemas[f"{text_of(row, 'name')}@{number_of(row, 'version')}"] = bytes_of(row, "schema").decode()

@@ -24,6 +24,7 @@ from command_strategies import (
     LetGo,
     Observe,
     PlaceAHold,
+    Purge,
     Register,
     Release,
     Remove,
@@ -217,6 +218,18 @@ STORY: list[Step] = [
     Observe(10**15, confirmed=True),
     Observe(10**15 + 10**12),
     Observe(10**12),
+    Purge((b"nowhere",)),
+    Purge((b"",)),
+    Purge((b"yy", b"gone")),
+    Purge((b"gone", b"only")),
+    Purge((b"only",)),
+    Create(9, "short", {}),
+    Ingest(9, (FileStep("back", b"only", False),), OnExisting.REFUSE),
+    Ingest(9, (FileStep("back", b"new", False), FileStep("again", b"yy", False)), OnExisting.REFUSE),
+    Replace(((b"yy", 9),)),
+    Retire(((b"yy", 9),), "orphan"),
+    Remove(((b"yy", 9),)),
+    Condemn((b"only",)),
 ]
 
 

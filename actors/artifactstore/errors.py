@@ -104,6 +104,7 @@ if TYPE_CHECKING:
         TooManyFiles,
     )
     from artifactstore_protocols.paths import PathRefused
+    from artifactstore_protocols.purging import ContentPurged, PurgeUnconfirmed
     from artifactstore_protocols.retention import UnknownRetentionClass
     from artifactstore_protocols.root_markers import CollectionRefused
     from artifactstore_protocols.storage import (
@@ -153,6 +154,7 @@ __all__ = [
     "ChildExists",
     "ClockDoubtful",
     "CollectionRefused",
+    "ContentPurged",
     "CopyDiffers",
     "DatabaseBusy",
     "DatabaseClosed",
@@ -213,6 +215,7 @@ __all__ = [
     "PayloadDiffers",
     "PayloadInvalid",
     "ProjectionDamaged",
+    "PurgeUnconfirmed",
     "RangeRefused",
     "RecordInvalid",
     "Refusal",
@@ -276,6 +279,7 @@ _MODULES = (
     "artifactstore_protocols.metadata_schema",
     "artifactstore_protocols.ci",
     "artifactstore_protocols.paths",
+    "artifactstore_protocols.purging",
     "artifactstore_protocols.retention",
     "artifactstore_protocols.root_markers",
     "artifactstore_protocols.storage",

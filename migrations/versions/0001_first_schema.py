@@ -278,6 +278,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_store_totals"),
     )
     op.create_table(
+        "purged_contents",
+        octets("digest_primary"),
+        text("reason"),
+        text("purged_by"),
+        integer("purged_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("digest_primary", name="pk_purged_contents"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "store_clock",
         integer("id"),
         integer("observed_at"),
@@ -321,6 +331,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in (
         "store_totals",
+        "purged_contents",
         "keep_policies",
         "store_clock",
         "artifact_parents",
