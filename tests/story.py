@@ -28,6 +28,7 @@ from command_strategies import (
     Register,
     Release,
     Remove,
+    Replace,
     Retain,
     Retire,
     SetAKeepPolicy,

@@ -28,7 +28,7 @@ def octets(name: str, *, nullable: bool = False) -> sa.Column[bytes]:
     return sa.Column(name, sa.LargeBinary(), nullable=nullable)
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.create_table(
         "events",
         sa.Column("sequence", SEQUENCE, nullable=False, autoincrement=False),

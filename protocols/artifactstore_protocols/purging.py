@@ -53,8 +53,8 @@ class ContentPurged(StorageError):
     def __str__(self) -> str:
         of_file = f" of {self.path!r}" if self.path else ""
         return (
-            f"content {self.content_address}{of_file} was purged on {time_text(self.at_us)} by {self.by}: {self.reason}; "
-            "it cannot be read or stored again, so exclude it, or replace the file"
+            f"content {self.content_address}{of_file} was purged on {time_text(self.at_us)} "
+            f"by {self.by}: {self.reason}; it cannot be read or stored again, so exclude it, or replace the file"
         )
 
 

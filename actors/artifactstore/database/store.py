@@ -4,7 +4,17 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from artifactstore.database import collectable, events, keep_policies, keeping, purged, queries, stats, usage, verification
+from artifactstore.database import (
+    collectable,
+    events,
+    keep_policies,
+    keeping,
+    purged,
+    queries,
+    stats,
+    usage,
+    verification,
+)
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each

@@ -28,8 +28,8 @@ from artifactstore.ids import new_id, now_us
 from artifactstore.ingest.files_cache import FilesCache
 from artifactstore.ingest.filling import Seen, fill
 from artifactstore.ingest.finalizing import build_manifest, finalized_package, newly_finalized
-from artifactstore.ingest.purged import purged_file
 from artifactstore.ingest.own_files import NOWHERE, OwnFiles, StorePlaces
+from artifactstore.ingest.purged import purged_file
 from artifactstore.ingest.refusals import SourceInsideStore
 from artifactstore.ingest.results import (
     created_package,

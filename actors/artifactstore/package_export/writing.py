@@ -170,7 +170,7 @@ class _Export:
                 self._note_unreadable(file, content)
 
     def _note_unreadable(self, file: FileRecord, error: StorageError) -> None:
-        """Note a file that is damaged, missing or purged, and raise any other error, or also this one without `keep_going`."""
+        """Note a file that is damaged, missing or purged. Raise any other error, or all without `keep_going`."""
         if not self._keep_going or not isinstance(error, ObjectMissing | ObjectDamaged | ContentPurged):
             raise error
         self._unreadable[file.path] = str(error)

@@ -58,7 +58,9 @@ def purge_contents(command: PurgeContents, state: LogState) -> ContentsPurged | 
     for digest in command.contents:
         content = state.contents.get(digest)
         if content is None:
-            raise InvalidValue("digest", digest.hex(), "the log names no such content; `artifactstore find` shows which")
+            raise InvalidValue(
+                "digest", digest.hex(), "the log names no such content; `artifactstore find` shows which"
+            )
         if not content.size_bytes:
             raise InvalidValue("digest", digest.hex(), "it is the empty content, which has nothing to destroy")
     contents = tuple(digest for digest in command.contents if digest not in state.purged)

@@ -6,17 +6,11 @@ import pytest
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.errors import (
-    CollectionRefused,
     ContentPurged,
-    EventRefused,
     ExportIncomplete,
-    InvalidValue,
     PurgeUnconfirmed,
 )
 from artifactstore.testing.backend_conformance import address_of, key_of
-from artifactstore_protocols.commands import OnExisting, ReplaceObjects
-from artifactstore_protocols.entries import Place, StoredObject
-from artifactstore_protocols.identity import digests_of
 from integration.registry.samples import content_of, plant, settings_in, whole_log
 from stored_objects import objects_in
 
@@ -85,9 +79,9 @@ async def test_a_purged_content_is_gone_everywhere_and_never_comes_back(
     assert traces(tmp_path / "partial") == []
 
     # Nothing takes it again: an ingest, a repair, an object at a new key.
-    with pytest.raises(ContentPurged, match="of '(env|deep/token)' was purged"):
+    with pytest.raises(ContentPurged, match=r"of '(env|deep/token)' was purged"):
         await registry.ingest_tree(tree, name="again", files_cache=False)
-    with pytest.raises(ContentPurged, match="of '(env|deep/token)' was purged"):
+    with pytest.raises(ContentPurged, match=r"of '(env|deep/token)' was purged"):
         await registry.finalize_package(opened)
     copy = tmp_path / "copy"
     plant(copy, {"env": SECRET})
