@@ -584,6 +584,7 @@ _STEPS = st.one_of(
     st.builds(ApplyKeepPolicy, _GROUPS, st.sampled_from([(1,), (2,), (1, 2)])),
     st.builds(Observe, st.sampled_from([0, 10**12, 3 * 10**12, 10**15]), st.booleans()),
     st.builds(PlaceAHold, st.integers(1, 3), st.sampled_from([1, 1, 2])),
+    st.builds(Purge, st.sampled_from([(b"x",), (b"yy",), (b"x", b"yy")])),
     st.builds(Release, st.integers(1, 3)),
     st.builds(Retain, st.sampled_from([1, 1, 2]), st.sampled_from([*RETENTION_CLASSES, "", 1, 10**15])),
     st.builds(Extend, st.sampled_from([1, 1, 2]), st.sampled_from([1, 10**15]), _TIMES),

@@ -53,7 +53,7 @@ class ContentPurged(StorageError):
     def __str__(self) -> str:
         of_file, now = "", "it cannot be read any more"
         if self.path:
-            of_file, now = f" of {self.path!r}", "the store does not take it again, so leave the file out, or replace it"
+            of_file, now = f" of {self.path!r}", "the store does not take it again: leave the file out, or replace it"
         return (
             f"content {self.content_address}{of_file} was purged on {time_text(self.at_us)} "
             f"by {self.by}: {self.reason}; {now}"
