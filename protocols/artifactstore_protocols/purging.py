@@ -77,7 +77,8 @@ class PurgeUnconfirmed(ArtifactStoreError):
         named = " ".join(f"--confirm {each}" for each in self.contents[:3])
         more = " and so on for the others" if len(self.contents) > 3 else ""  # noqa: PLR2004 - the first three are shown
         return (
-            f"a purge destroys the content of {self.files} files for good, also in packages under a hold; "
+            f"a purge destroys the content of {self.files} file{'' if self.files == 1 else 's'} for good, "
+            "also in packages under a hold; "
             f"if you are sure, repeat it with {named}{more}"
         )
 

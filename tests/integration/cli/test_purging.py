@@ -22,7 +22,7 @@ def test_a_purge_is_confirmed_by_the_digest_and_reaches_every_named_backup(
     asked = ("purge", digest, "--reason", "leaked")
     for confirmed in ((), ("--confirm", f"{digest[:-1]}0" if digest[-1] != "0" else f"{digest[:-1]}1")):
         assert (
-            f"1 files for good, also in packages under a hold; if you are sure, repeat it with --confirm {digest}"
+            f"1 file for good, also in packages under a hold; if you are sure, repeat it with --confirm {digest}"
             in (cli.refused(*asked, *confirmed))
         )
     assert cli.ok("get", package, "env").text == "password=hunter2"
