@@ -22,7 +22,7 @@ def backend(tmp_path: Path) -> Iterator[SmallBackend]:
 
 def contents_of(count: int, seed: int = 1) -> list[bytes]:
     chance = random.Random(seed)  # noqa: S311 - test data
-    return [chance.randbytes(chance.randint(500, 5000)) for _ in range(count)]
+    return [chance.randbytes(chance.randint(100, 1100)) for _ in range(count)]
 
 
 def put_all(backend: SmallBackend, contents: list[bytes]) -> None:
