@@ -32,6 +32,7 @@ from artifactstore_protocols.event_types import (
     PACKAGE_EXPIRED,
     PACKAGE_FINALIZED,
     RETENTION_CHANGED,
+    CommandNoted,
     FilesIngested,
     HoldPlaced,
     PackageCreated,
@@ -385,7 +386,11 @@ class Judge:
 
     def _file(self, call: Call, record: FileRecord, path: str, content: bytes) -> None:
         address = address_of(content)
-        there = (record.sequence, call.package_id, path, address) in self._entries()
+        sequence = record.sequence
+        if isinstance(self._payload(sequence), CommandNoted):  # the file was there, and has been replaced since
+            entries = (each for each in self._entries() if each[0] < sequence and each[1:] == (call.package_id, path, address))
+            sequence = max((each[0] for each in entries), default=0)
+        there = (sequence, call.package_id, path, address) in self._entries()
         self.require(there, call.principal, "was answered with", record, "that is not in the log")
         self._durable(address, call.principal)
 

@@ -106,6 +106,8 @@ class _Simulation:
         async with self._running(1):
             await look_back(await self._processes[0].up(), self._clients, self._judge)
         self._judge.tidy()
+        if self._judge.violations:
+            return
         self._log = await restore(self._world, self._log, self._posix, self._judge)
         async with self._running(1):
             await live_on(await self._processes[0].up(), self._world, self._judge)

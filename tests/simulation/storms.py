@@ -57,6 +57,8 @@ def _working(source: random.Random, package: int) -> list[Operation]:
         operations.append(GetFile(package, source.choice(_PATHS)))
         if source.random() < 0.8:
             operations.append(DeletePackage(package, before_expiry=source.random() < 0.9))
+        if source.random() < 0.4:
+            operations.append(Collect(grace=source.random() < 0.8, orphan_age=True))
     return operations
 
 
@@ -69,7 +71,7 @@ def _put(source: random.Random, package: int) -> Operation:
 
 
 def _collecting(source: random.Random) -> list[Operation]:
-    return [Collect(source.random() < 0.1, source.random() < 0.3) for _ in range(source.randint(2, 6))]
+    return [Collect(source.random() < 0.4, source.random() < 0.3) for _ in range(source.randint(2, 6))]
 
 
 def _keeping(source: random.Random) -> list[Operation]:
