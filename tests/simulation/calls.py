@@ -10,16 +10,12 @@ from typing import assert_never
 import trio
 
 from artifactstore.registry import Registry
-from artifactstore_protocols.collection import CollectionReport
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.expiry import ABANDONED_AFTER
 from artifactstore_protocols.records import (
     DirectoryIngest,
-    ExpiredPackage,
     FileRecord,
     FinalizedPackage,
     HealthReport,
-    Hold,
     IngestSummary,
     MetadataSchema,
     PackageRecord,
@@ -27,7 +23,7 @@ from artifactstore_protocols.records import (
     VerifyReport,
 )
 from simulation.contents import CONTENT_OF, PATH_OF, file_of, tree_at
-from simulation.endings import JUMP_US
+from simulation.ending_calls import Kept, keep_or_end
 from simulation.workload import (
     Collect,
     CreatePackage,
@@ -55,7 +51,6 @@ from simulation.world import World
 __all__ = ["Answer", "Call", "Ending", "Performer", "StreamBroke"]
 
 _TAIL_S = 2.0
-_HOUR_S = 3600.0
 
 
 class StreamBroke(Exception):
@@ -84,10 +79,7 @@ type Answer = (
     | HealthReport
     | tuple[FileRecord, bytes]
     | list[StoredEvent]
-    | Hold
-    | list[ExpiredPackage]
-    | CollectionReport
-    | int
+    | Kept
     | None
 )
 """What the registry answers; None where there is no answer."""
@@ -140,7 +132,7 @@ class Performer:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def __call__(self, registry: Registry, call: Call) -> Answer:  # noqa: PLR0911 - one for each operation
+    async def __call__(self, registry: Registry, call: Call) -> Answer:  # noqa: C901, PLR0911, PLR0912 - one for each operation
         """Make one attempt; returns what the registry answers, and raises what it raises."""
         principal, key, package_id = call.principal, call.key, call.package_id
         match call.operation:
@@ -170,16 +162,12 @@ class Performer:
                 return await registry.replay(check=check)
             case LookAround():
                 return await _look_around(registry)
-            case DeletePackage() | PlaceHold() | ReleaseHold() | Retain() | Extend():
-                return await _keep_or_end(registry, call, call.operation)
-            case Expire(soon=soon):
-                return await _expire(registry, soon, principal)
-            case Collect(grace=grace, orphan_age=age):
-                ages = {"grace_s": _HOUR_S * grace, "orphan_age_s": _HOUR_S * age}
-                return await registry.collect_garbage(principal=principal, **ages)
-            case MoveClock(jump=jump, confirmed=confirmed):
-                self._world.clock_ahead_us += JUMP_US[jump]
-                return await registry.confirm_clock(principal=principal) if confirmed else self._world.clock_ahead_us
+            case (
+                DeletePackage() | PlaceHold() | ReleaseHold() | Retain() | Extend() | Expire() | Collect() | MoveClock()
+            ):
+                return await keep_or_end(
+                    registry, call.operation, package_id, self._world, principal=principal, key=key
+                )
             case _:
                 assert_never(call.operation)
 
@@ -212,33 +200,6 @@ async def _get(registry: Registry, package_id: str, path: str) -> tuple[FileReco
     record = await registry.get_file_record(package_id, path)
     async with registry.get_file(package_id, path) as stream:
         return record, b"".join([chunk async for chunk in stream])
-
-
-async def _keep_or_end(
-    registry: Registry, call: Call, operation: DeletePackage | PlaceHold | ReleaseHold | Retain | Extend
-) -> Answer:
-    package_id, principal, key = call.package_id, call.principal, call.key
-    match operation:
-        case DeletePackage(before_expiry=early):
-            return await registry.delete_package(package_id, reason="a test", before_expiry=early, principal=principal)
-        case PlaceHold():
-            return await registry.place_hold(package_id, reason="a case", principal=principal, idempotency_key=key)
-        case Retain(days=days):
-            return await registry.set_retention(package_id, f"{days}d" if days else "permanent", principal=principal)
-        case Extend():
-            return await registry.extend_retention(package_id, "1d", principal=principal, idempotency_key=key)
-        case ReleaseHold():
-            async with aclosing(registry.list_holds(package_id)) as holds:
-                async for hold in holds:
-                    await registry.release_hold(hold.hold_id, principal=principal)
-                    return hold
-            return 0
-
-
-async def _expire(registry: Registry, soon: bool, principal: str) -> list[ExpiredPackage]:
-    after = "1m" if soon else ABANDONED_AFTER
-    async with aclosing(registry.expire_packages(abandoned_after=after, principal=principal)) as expired:
-        return [each async for each in expired]
 
 
 async def _tail(registry: Registry, count: int) -> list[StoredEvent]:

@@ -1,4 +1,4 @@
-"""The operations that keep packages, end them, and give their room back: plain data, as `workload.py` has for others."""
+"""The operations that keep packages, end them, and give their room back: plain data, as in `workload.py`."""
 
 from dataclasses import dataclass
 from enum import StrEnum

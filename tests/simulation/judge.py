@@ -199,20 +199,8 @@ class Judge:
                 self._read(call, record, content)
             case Tail(), list() as seen:
                 self.saw(call.principal, seen)
-            case DeletePackage(), PackageRecord(gone_sequence=int(sequence)):
-                gone = self._payload(sequence)
-                is_mine = isinstance(gone, PackageDeleted | PackageExpired) and gone.package_id == call.package_id
-                self.require(is_mine, call.principal, "was told of the end of a package that is not in the log")
-            case PlaceHold(), Hold(hold_id=hold_id, sequence=sequence):
-                held = self._payload(sequence)
-                placed = isinstance(held, HoldPlaced) and held.hold_id == hold_id
-                self.require(placed, call.principal, "was answered with a hold that is not in the log")
-            case Expire(), list() as expired:
-                went = all(isinstance(self._payload(each.sequence or 0), PackageExpired) for each in expired)
-                self.require(went, call.principal, "was told of an expiry that is not in the log")
-            case Collect(), CollectionReport(failures=failures):
-                struck = any(self._world.struck[kind] for kind in ChangeFailure)
-                self.require(not failures or struck, call.principal, "failed to delete:", failures)
+            case DeletePackage() | PlaceHold() | Expire() | Collect(), _:
+                self._kept_or_ended(call, answer)
             case Replay(), ReplayReport(identical=identical):
                 self.require(identical, call.principal, "found views that differ from the log")
             case _, VerifyReport() as report:
@@ -374,6 +362,26 @@ class Judge:
             if entry.kind != "file"
         }
 
+    def _kept_or_ended(self, call: Call, answer: Answer) -> None:
+        """What is kept or ended is so by an event; and a collection deletes what it set out to."""
+        match call.operation, answer:
+            case DeletePackage(), PackageRecord(gone_sequence=int(sequence)):
+                gone = self._payload(sequence)
+                is_mine = isinstance(gone, PackageDeleted | PackageExpired) and gone.package_id == call.package_id
+                self.require(is_mine, call.principal, "was told of the end of a package that is not in the log")
+            case PlaceHold(), Hold(hold_id=hold_id, sequence=sequence):
+                held = self._payload(sequence)
+                placed = isinstance(held, HoldPlaced) and held.hold_id == hold_id
+                self.require(placed, call.principal, "was answered with a hold that is not in the log")
+            case Expire(), list() as expired:
+                went = all(isinstance(self._payload(each.sequence or 0), PackageExpired) for each in expired)
+                self.require(went, call.principal, "was told of an expiry that is not in the log")
+            case Collect(), CollectionReport(failures=failures):
+                struck = any(self._world.struck[kind] for kind in ChangeFailure)
+                self.require(not failures or struck, call.principal, "failed to delete:", failures)
+            case _:
+                self.require(False, call.principal, "was answered with", answer)
+
     def _payload(self, sequence: int) -> object:
         events = self._log.events
         return events[sequence - 1].decode() if 0 < sequence <= len(events) else None
@@ -388,7 +396,9 @@ class Judge:
         address = address_of(content)
         sequence = record.sequence
         if isinstance(self._payload(sequence), CommandNoted):  # the file was there, and has been replaced since
-            entries = (each for each in self._entries() if each[0] < sequence and each[1:] == (call.package_id, path, address))
+            entries = (
+                each for each in self._entries() if each[0] < sequence and each[1:] == (call.package_id, path, address)
+            )
             sequence = max((each[0] for each in entries), default=0)
         there = (sequence, call.package_id, path, address) in self._entries()
         self.require(there, call.principal, "was answered with", record, "that is not in the log")

@@ -17,7 +17,7 @@ from functools import wraps
 from io import BufferedWriter, RawIOBase
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO, Concatenate, Final, override
+from typing import BinaryIO, Concatenate, Final, cast, override
 
 from artifactstore import durable
 from artifactstore.backends import (
@@ -27,8 +27,8 @@ from artifactstore.backends import (
     local_files,
     local_health,
     local_reader,
-    local_writer,
     local_tidying,
+    local_writer,
     root_marker,
     scratch,
 )
@@ -79,17 +79,15 @@ def _stands_in[**P, R](
 
     @wraps(call)
     def dispatch(posix: "SimulatedPosix", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        subject = os.fspath(args[0]) if isinstance(args[0], os.PathLike) else args[0]
-        at = [kwargs.pop(name) for name in _DIRECTORIES if posix.has(kwargs.get(name))]
-        if at:  # names below open directories
-            names = [f"{posix.path_of(fd)}/{name}" for fd, name in zip(at, args, strict=False)]
-            return call(posix, *names, *args[len(at) :], **kwargs)
-        simulated = (
-            subject.startswith(_MOUNT)
-            if isinstance(subject, str)
-            else isinstance(subject, int) and subject >= _FIRST_FD
-        )
-        return call(posix, subject, *args[1:], **kwargs) if simulated else real(*args, **kwargs)
+        subject, *rest = cast("tuple[object, ...]", args)
+        if isinstance(subject, os.PathLike):
+            subject = os.fspath(cast("os.PathLike[str]", subject))
+        at = [cast("int", kwargs.pop(name)) for name in _DIRECTORIES if posix.has(kwargs.get(name))]
+        below = [f"{posix.path_of(fd)}/{name}" for fd, name in zip(at, (subject, *rest), strict=False)]
+        arguments = [*below, *[subject, *rest][len(below) :]]  # names below open directories are paths then
+        simulated = isinstance(subject, int) and subject >= _FIRST_FD
+        simulated |= isinstance(arguments[0], str) and arguments[0].startswith(_MOUNT)
+        return cast("Callable[..., R]", call if simulated else real)(*[posix] * simulated, *arguments, **kwargs)
 
     return dispatch
 

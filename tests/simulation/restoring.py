@@ -27,7 +27,7 @@ _LATER_US: Final = 40 * 365 * 86_400_000_000
 
 
 async def restore(world: World, log: SimulatedLog, posix: SimulatedPosix, judge: Judge) -> SimulatedLog:
-    """Import a log into a new database, whose store has the objects in a root of its own; the judge looks at it then."""
+    """Import a log into a new database, whose store has the objects in a root of its own; the judge looks at it."""
     restored = SimulatedLog(world, log.nursery)
     store = SimulatedEventStore(world, restored, Life(0, 0))
     await store.open()

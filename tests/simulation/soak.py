@@ -1,7 +1,8 @@
 """Simulate one seed after the other for as long as told: `PYTHONPATH=tests python -m simulation.soak --minutes 10`.
 
-Each seed stands for a plan, and for a storm, in which packages come and go. It says what it has done at the end, and stops at the first seed that violates an oracle, with the command to see it
-again. Exit status: 0 when none did, 1 when one did.
+Each seed stands for a plan, and for a storm, in which packages come and go. It says what it has done at the end, and
+stops at the first seed that violates an oracle, with the command to see it again. Exit status: 0 when none did, 1 when
+one did.
 """
 
 import argparse

@@ -50,8 +50,7 @@ def _working(source: random.Random, package: int) -> list[Operation]:
     operations: list[Operation] = []
     for _ in range(source.randint(1, _ROUNDS_MAX)):
         operations.append(CreatePackage(package, keyed=source.random() < 0.5))
-        for _ in range(source.randint(1, 3)):
-            operations.append(_put(source, package))
+        operations += (_put(source, package) for _ in range(source.randint(1, 3)))
         if source.random() < 0.5:
             operations.append(Finalize(package))
         operations.append(GetFile(package, source.choice(_PATHS)))

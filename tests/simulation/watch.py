@@ -39,9 +39,7 @@ _GONE: Final = {"retired", "removed"}
 class Watch:
     """Looks at one store, and knows what its log says so far."""
 
-    def __init__(
-        self, world: World, log: SimulatedLog, posix: SimulatedPosix, require: Callable[..., None]
-    ) -> None:
+    def __init__(self, world: World, log: SimulatedLog, posix: SimulatedPosix, require: Callable[..., None]) -> None:
         self._world = world
         self._log = log
         self._posix = posix
@@ -101,7 +99,9 @@ class Watch:
                 entries = self._entries.setdefault(package_id, {})
                 for key in payload.removed:
                     entries.pop(key, None)
-                entries.update((key, entry.digest) for key, entry in zip(payload.path_keys, payload.entries, strict=True))
+                entries.update(
+                    (key, entry.digest) for key, entry in zip(payload.path_keys, payload.entries, strict=True)
+                )
             case HoldPlaced(hold_id=hold_id, package_id=package_id):
                 self._holds[hold_id] = package_id
             case HoldReleased(hold_id=hold_id):
@@ -128,9 +128,7 @@ class Watch:
     def _must_be_due(self, expired: PackageExpired, stored: StoredEvent) -> None:
         due_us = self._log.tables.tables[RETENTION][expired.package_id,]["expires_at"]
         finalized = expired.package_id in self._finalized
-        is_due = (
-            isinstance(due_us, int) and due_us <= self._world.latest_us if finalized else expired.rule == ABANDONED
-        )
+        is_due = isinstance(due_us, int) and due_us <= self._world.latest_us if finalized else expired.rule == ABANDONED
         self._require(
             is_due and finalized == (expired.rule == RETENTION_ENDED),
             *("sequence", stored.sequence, "expires by", expired.rule, "what is not due"),
@@ -148,7 +146,7 @@ class Watch:
 
     def _keys(self) -> dict[bytes, list[str]]:
         """The keys of each content that it should have bytes at."""
-        keys = dict.fromkeys(self._references(), list[str]())
+        keys = {digest: list[str]() for digest in self._references()}
         for row in self._log.tables.tables[LOCATIONS].values():
             if row["state"] in _CURRENT:
                 digest = bytes_of(row, "digest_primary")
