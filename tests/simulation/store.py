@@ -211,7 +211,9 @@ class SimulatedEventStore:
 
     async def probe(self) -> LogReading:
         """The head."""
-        return await self._read("probe", lambda: LogReading(self._log.head(), None, None, self._log.unfinished))
+        return await self._read(
+            "probe", lambda: LogReading(self._log.head(), None, None, self._log.unfinished, self._log.store_id)
+        )
 
     async def read_events(
         self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX
