@@ -6,7 +6,7 @@ from artifactstore_protocols.collection import ObjectTotals
 from artifactstore_protocols.commands import OnExisting
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.store_stats import LastRun, StoreStats
-from command_strategies import Create, FileStep, Ingest
+from command_strategies import Create, FileStep, Ingest, Step
 from database_tools import Scribe
 from event_stores import Stores
 from memory_log import MemoryLog
@@ -20,7 +20,8 @@ async def test_an_empty_log_has_nothing_and_nobody_has_looked_at_it(store: Event
 async def test_the_totals_are_what_counting_every_row_gives(store: EventStore, scribe: Scribe) -> None:
     memory = await tell_story(scribe)
     replaced = [Ingest(50, (FileStep("a", content, False),), OnExisting.REPLACE) for content in (b"first", b"2", b"3")]
-    for step in (Create(50, "short", {}), *replaced):
+    steps: list[Step] = [Create(50, "short", {}), *replaced]
+    for step in steps:
         command = memory.command(step)
         assert memory.commit(command) is None
         await scribe.tell(command)
