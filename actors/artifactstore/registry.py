@@ -39,7 +39,7 @@ from artifactstore.supervision import NO_TIME_LIMIT, Tree
 from artifactstore.tree import Actors
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.canonical import CanonicalValue
-from artifactstore_protocols.collection import GRACE_S, ORPHAN_AGE_S, CollectionProgress, CollectionReport, ObjectTotals
+from artifactstore_protocols.collection import GRACE_S, CollectionProgress, CollectionReport, ObjectTotals
 from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
@@ -1509,7 +1509,7 @@ class Registry:
         self,
         *,
         grace_s: float = GRACE_S,
-        orphan_age_s: float = ORPHAN_AGE_S,
+        orphan_age_s: float | None = None,
         dry_run: bool = False,
         principal: str = DEFAULT_PRINCIPAL,
         progress: Callable[[CollectionProgress], None] | None = None,
@@ -1521,7 +1521,8 @@ class Registry:
 
         Args:
             grace_s: how long an object is kept after its last package went, in seconds.
-            orphan_age_s: the age from which bytes that no event names are deleted, in seconds.
+            orphan_age_s: the age from which bytes that no event names are deleted, in seconds; None for a day. A dry
+                run counts these bytes only if it is given: then it lists the whole storage.
             dry_run: only count.
             principal: the principal.
             progress: called after each page of objects.

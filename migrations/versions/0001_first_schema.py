@@ -224,7 +224,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_storage_locations_collectable",
         "storage_locations",
-        ["state", "digest_primary", "backend_id", "object_key"],
+        ["state", "changed_at", "digest_primary", "backend_id", "object_key"],
         sqlite_where=collectable,
         postgresql_where=collectable,
     )
@@ -270,7 +270,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", "version", name="pk_metadata_schemas"),
     )
 
-    totals = "packages finalized files links directories total_bytes objects object_bytes condemned condemned_bytes"
+    totals = (
+        "packages finalized files links directories total_bytes objects object_bytes condemned condemned_bytes "
+        "unreleased unreleased_bytes deleted expired retired retired_bytes removed"
+    )
     op.create_table(
         "store_totals",
         integer("id"),

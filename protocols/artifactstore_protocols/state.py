@@ -225,6 +225,13 @@ class StoreTotals(Struct):
         object_bytes: the total size of these objects.
         condemned: the number of condemned objects.
         condemned_bytes: the total size of these objects.
+        unreleased: the number of entries that deleted and expired packages still hold, until a collection.
+        unreleased_bytes: the total size of the files among these entries.
+        deleted: the number of packages that were deleted so far.
+        expired: the number of packages that have expired so far.
+        retired: the number of objects that were retired so far; orphans do not count.
+        retired_bytes: the total size of these objects.
+        removed: the number of objects that were removed so far, orphans too.
         changed: whether an event has changed a package or an object since the totals were loaded.
     """
 
@@ -238,6 +245,13 @@ class StoreTotals(Struct):
     object_bytes: int = 0
     condemned: int = 0
     condemned_bytes: int = 0
+    unreleased: int = 0
+    unreleased_bytes: int = 0
+    deleted: int = 0
+    expired: int = 0
+    retired: int = 0
+    retired_bytes: int = 0
+    removed: int = 0
     changed: bool = False
 
 
@@ -306,6 +320,11 @@ class LogState(Struct):
         condemned = (held.state == "condemned") - (before is not None and before.state == "condemned")
         totals.condemned += condemned
         totals.condemned_bytes += condemned * size_bytes
+        if added < 0:
+            totals.retired += 1
+            totals.retired_bytes += size_bytes
+        if held.state == "removed" and (before is None or before.state != "removed"):
+            totals.removed += 1
         totals.changed = True
 
     def set_tag(self, tag: str, named: TagState | None) -> None:
@@ -342,11 +361,13 @@ class LogState(Struct):
     def fill_package(self, package: PackageState, version: int, counts: EntryCounts) -> None:
         """Set the version and the counts of a package after an event, and add the difference to the totals.
 
-        The totals leave out packages that are gone.
+        The totals count the entries of packages that are gone apart.
         """
+        before = EntryCounts(package.files, package.links, package.directories, package.total_bytes)
         if package.gone is None:
-            before = EntryCounts(package.files, package.links, package.directories, package.total_bytes)
             self._add_entries(counts, before)
+        else:
+            self._add_unreleased(counts, before)
         package.version = version
         package.files, package.links, package.directories, package.total_bytes = counts
 
@@ -358,6 +379,11 @@ class LogState(Struct):
         totals.total_bytes += counts.total_bytes - before.total_bytes
         totals.changed = True
 
+    def _add_unreleased(self, counts: EntryCounts, before: EntryCounts) -> None:
+        self.totals.unreleased += sum(counts[:3]) - sum(before[:3])
+        self.totals.unreleased_bytes += counts.total_bytes - before.total_bytes
+        self.totals.changed = True
+
     def end_package(self, package: PackageState, gone: Gone) -> None:
         """Record after an event that a package is gone, and take it out of the totals."""
         counts = EntryCounts(package.files, package.links, package.directories, package.total_bytes)
@@ -365,6 +391,9 @@ class LogState(Struct):
         package.below = {}
         self.groups.get(package.name, {}).pop(package.package_id, None)
         self._add_entries(EntryCounts(), counts)
+        self._add_unreleased(counts, EntryCounts())
+        self.totals.deleted += gone.status == "deleted"
+        self.totals.expired += gone.status == "expired"
         self.totals.packages -= 1
         self.totals.finalized -= package.finalized
 

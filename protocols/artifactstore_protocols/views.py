@@ -210,6 +210,13 @@ TOTALS = ViewTable(
         "object_bytes",
         "condemned",
         "condemned_bytes",
+        "unreleased",
+        "unreleased_bytes",
+        "deleted",
+        "expired",
+        "retired",
+        "retired_bytes",
+        "removed",
     ),
 )
 """The totals of the store, in one row with the id 1, so that nobody counts rows. `totals.totals_rows` writes it."""

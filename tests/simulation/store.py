@@ -448,15 +448,20 @@ class SimulatedEventStore:
         return await self._read("stats", totals)
 
     async def collectable_objects(
-        self, state: ObjectState, *, after: Place | None, limit: int
+        self, state: ObjectState, *, after: CollectableObject | None, limit: int
     ) -> Sequence[CollectableObject]:
         """See `EventStore`."""
         return await self._read("collectable", lambda: self._log.tables.collectable(state, after)[:limit])
 
-    async def collectable_totals(self, state: ObjectState, *, until_us: int | None = None) -> ObjectTotals:
+    async def retired_totals(self) -> ObjectTotals:
         """See `EventStore`."""
-        found = await self.collectable_objects(state, after=None, limit=1 << 62)
-        chosen = [each.size_bytes for each in found if until_us is None or each.changed_at_us <= until_us]
+        found = await self.collectable_objects("retired", after=None, limit=1 << 62)
+        return ObjectTotals(len(found), sum(each.size_bytes for each in found))
+
+    async def waiting_totals(self, *, after_us: int) -> ObjectTotals:
+        """See `EventStore`."""
+        found = await self.collectable_objects("condemned", after=None, limit=1 << 62)
+        chosen = [each.size_bytes for each in found if each.changed_at_us > after_us]
         return ObjectTotals(len(chosen), sum(chosen))
 
     async def unreleased_packages(self, *, after: int, limit: int) -> Sequence[UnreleasedPackage]:

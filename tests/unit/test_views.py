@@ -218,6 +218,13 @@ TOTALS_ROW: NamedCells = {
     "object_bytes": 88,
     "condemned": 7,
     "condemned_bytes": 6,
+    "unreleased": 9,
+    "unreleased_bytes": 8,
+    "deleted": 2,
+    "expired": 1,
+    "retired": 4,
+    "retired_bytes": 3,
+    "removed": 5,
 }
 TERM = blake3(reference_cbor.encode(["branch", "main"])).hexdigest(length=16)
 VALUE_ROW: NamedCells = {"package_number": 7, "key": "branch", "annotation": None, "term": TERM, "sequence": 7}

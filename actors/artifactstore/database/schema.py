@@ -228,6 +228,7 @@ Table(
     Index(
         "ix_storage_locations_collectable",
         "state",
+        "changed_at",
         "digest_primary",
         "backend_id",
         "object_key",
