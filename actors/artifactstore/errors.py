@@ -106,6 +106,7 @@ if TYPE_CHECKING:
     from artifactstore_protocols.paths import PathRefused
     from artifactstore_protocols.retention import UnknownRetentionClass
     from artifactstore_protocols.root_markers import CollectionRefused
+    from artifactstore_protocols.schema_requirements import SchemaNotRequired, SchemaRequired
     from artifactstore_protocols.storage import (
         KeyRefused,
         KeyTaken,
@@ -220,6 +221,8 @@ __all__ = [
     "RepairSourceRefused",
     "SameStore",
     "SchemaNotFound",
+    "SchemaNotRequired",
+    "SchemaRequired",
     "SchemaTooNew",
     "SchemaTooOld",
     "SchemaViolated",
@@ -274,6 +277,7 @@ _MODULES = (
     "artifactstore_protocols.manifest",
     "artifactstore_protocols.packages",
     "artifactstore_protocols.metadata_schema",
+    "artifactstore_protocols.schema_requirements",
     "artifactstore_protocols.ci",
     "artifactstore_protocols.paths",
     "artifactstore_protocols.retention",

@@ -432,3 +432,7 @@ class EventStore(Protocol):
     async def metadata_schemas(self, *, after: tuple[str, int], limit: int) -> Sequence[MetadataSchema]:
         """Return up to `limit` metadata schemas after a name and a version, in the order of names and versions."""
         ...
+
+    async def schema_requirements(self) -> Mapping[str, str]:
+        """Return the schemas that packages must have, as `NAME@VERSION`, by globs for their names."""
+        ...

@@ -817,11 +817,19 @@ class Tag(Struct, frozen=True):
 
 
 class MetadataSchema(Struct, frozen=True):
-    """A registered version of a metadata schema. `schema` is canonical JSON text."""
+    """A registered version of a metadata schema.
+
+    Attributes:
+        name: its name.
+        version: its version, from 1.
+        schema: the schema as canonical JSON text.
+        required_for: the globs for names of packages that must have this version, sorted.
+    """
 
     name: str
     version: int
     schema: str
+    required_for: Sequence[str] = ()
 
 
 class ComponentHealth(Struct, frozen=True):

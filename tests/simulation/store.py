@@ -585,6 +585,10 @@ class SimulatedEventStore:
 
         return await self._read("schemas", page)
 
+    async def schema_requirements(self) -> Mapping[str, str]:
+        """The required schemas."""
+        return await self._read("requirements", self._log.tables.requirements)
+
     async def _read[T](self, what: str, answer: Callable[[], T]) -> T:
         """Answer from one instant, after a while. A cancelled caller leaves at once."""
         self._check_open()

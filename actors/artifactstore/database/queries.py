@@ -1,6 +1,6 @@
 """Queries of the views for packages, files and objects. Every function reads in the caller's snapshot."""
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import Any, cast
@@ -66,6 +66,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    REQUIREMENTS,
     RETENTION,
     SCHEMAS,
     TAGS,
@@ -97,6 +98,7 @@ __all__ = [
     "packages",
     "queries_for",
     "readable_package",
+    "schema_requirements",
     "tag",
     "tag_in",
     "tags",
@@ -107,6 +109,7 @@ _TAG_SEPARATOR = "\n"
 """A character that no tag contains."""
 
 _packages, _contents, _files, _locations = LIVE[PACKAGES], LIVE[CONTENTS], LIVE[FILES], LIVE[LOCATIONS]
+_requirements = LIVE[REQUIREMENTS]
 _retention, _schemas, _tags, _values = LIVE[RETENTION], LIVE[SCHEMAS], LIVE[TAGS], LIVE[VALUES]
 _parents = LIVE[PARENTS]
 _others = _values.alias("others")
@@ -591,6 +594,12 @@ async def metadata_schemas(
     keys = _schemas.c.name, _schemas.c.version
     query = select(_schemas).where(tuple_(*keys) > tuple_(*after)).order_by(*keys).limit(limit)
     return [_schema(row) for row in await connection.execute(query)]
+
+
+async def schema_requirements(connection: AsyncConnection) -> Mapping[str, str]:
+    """Return the schemas that packages must have, by globs for their names, in the order of the globs."""
+    rows = await connection.execute(select(_requirements.c.glob, _requirements.c.schema).order_by(_requirements.c.glob))
+    return {row.glob: row.schema for row in rows}
 
 
 def _schema(row: Row[tuple[object, ...]]) -> MetadataSchema:

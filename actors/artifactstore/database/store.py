@@ -382,3 +382,7 @@ class SqlEventStore:
         return await self._database.read(
             lambda connection: queries.metadata_schemas(connection, after=after, limit=limit)
         )
+
+    async def schema_requirements(self) -> Mapping[str, str]:
+        """Return the schemas that packages must have, by globs for their names."""
+        return await self._database.read(queries.schema_requirements)
