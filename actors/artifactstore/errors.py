@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         TreeTooLarge,
     )
     from artifactstore.package_copy.copying import SameStore
+    from artifactstore.package_copy.lineage import SchemaDiffers
     from artifactstore.package_copy.original import CopyDiffers
     from artifactstore.refusals import (
         BackupRefused,
@@ -220,6 +221,7 @@ __all__ = [
     "Refused",
     "RepairSourceRefused",
     "SameStore",
+    "SchemaDiffers",
     "SchemaNotFound",
     "SchemaNotRequired",
     "SchemaRequired",
@@ -289,6 +291,7 @@ _MODULES = (
     "artifactstore.ingest.actor",
     "artifactstore.ingest.archives.refusals",
     "artifactstore.package_copy.copying",
+    "artifactstore.package_copy.lineage",
     "artifactstore.package_copy.original",
     "artifactstore.ingest.refusals",
     "artifactstore.ingest.archives.refusals",

@@ -1246,8 +1246,11 @@ class Registry:
     ) -> CopyReport:
         """Copy a finalized package to another store, which is created if it does not exist.
 
-        The copy has the same name, metadata, annotations, retention class, entries and tree digest, and an id of its
-        own. Contents that the other store has are not read; every other byte is checked. A repeated call continues an
+        The copy has the same name, metadata, schema, annotations, retention class, entries and tree digest, and an id
+        of its own. A schema that the other store lacks is registered there. The parents of the copy are those of the
+        package that the other store has, or has copies of; the report names the others.
+
+        Contents that the other store has are not read; every other byte is checked. A repeated call continues an
         interrupted copy, and finds a finished one. It carries over what annotations say now; annotations that only the
         copy has stay.
 
@@ -1262,6 +1265,8 @@ class Registry:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             NotFinalized: the package is open.
             SameStore: the other store is this one.
+            SchemaDiffers: the other store has another schema of the same name and version.
+            SchemaRequired, SchemaViolated: the other store requires another schema for packages of this name.
             ObjectMissing, ObjectDamaged: an object cannot be copied. The copy stays open.
             CopyDiffers: the tables of a store are damaged. The copy stays open.
             TagProtected: the other store protects one of the tags. The copy is finalized.

@@ -195,6 +195,10 @@ class EventStore(Protocol):
         """
         ...
 
+    async def events_of_key(self, idempotency_key: str) -> Sequence[StoredEvent]:
+        """Return the events of the command that has an idempotency key, in order; none if no command has it."""
+        ...
+
     async def wait_for_growth(self, after: int) -> int:
         """Wait until the log has grown past a sequence, and return its head.
 

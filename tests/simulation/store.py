@@ -554,6 +554,19 @@ class SimulatedEventStore:
 
         return await self._read("left packages", look)
 
+    async def events_of_key(self, idempotency_key: str) -> Sequence[StoredEvent]:
+        """The events of the command with a key."""
+
+        def look() -> Sequence[StoredEvent]:
+            keyed = {
+                each.event.command.command_id
+                for each in self._log.events
+                if each.event.command.idempotency_key == idempotency_key
+            }
+            return [each for each in self._log.events if each.event.command.command_id in keyed]
+
+        return await self._read("events of a key", look)
+
     async def kept_by(self, package_id: str) -> tuple[int, Sequence[Tag]]:
         """What keeps a package."""
 
