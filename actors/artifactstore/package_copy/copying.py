@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from msgspec.structs import asdict
+
 from artifactstore.ingest.steps import Steps
 from artifactstore.package_copy.filling import Filling, OtherStore
 from artifactstore.package_copy.lineage import copy_key, find_parents, take_schema
@@ -75,18 +77,10 @@ async def copy_package(
     await _keep_as_long(package, other, opened.package_id, principal)
     carried = await _carry_tags(store, package, other, opened.package_id, principal) if tags else ()
     return CopyReport(
-        package_id=finalized.package_id,
+        **asdict(finalized),
         copied_from=package.package_id,
-        name=finalized.name,
-        manifest_digest=finalized.manifest_digest,
-        tree_digest=finalized.tree_digest,
-        files=finalized.files,
-        links=finalized.links,
-        directories=finalized.directories,
-        bytes=finalized.bytes,
         new_objects=copy.new_objects,
         new_bytes=copy.new_bytes,
-        sequence=finalized.sequence,
         annotations=len(package.annotations),
         tags=carried,
         schema=opened.schema,

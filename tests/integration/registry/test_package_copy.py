@@ -18,6 +18,7 @@ from artifactstore.errors import (
     StoreNotFound,
     TagProtected,
 )
+from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.records import IngestProgress
 from integration.registry.samples import CHUNK, by_hand, check_sound, content_of, object_file, plant, settings_in
 from stored_objects import overwrite
@@ -134,7 +135,11 @@ async def test_annotations_and_tags_are_carried_over_once(registry: Registry, tr
 async def test_the_schema_and_the_parents_are_taken_over(registry: Registry, tree: Path, other: Settings) -> None:
     plant(tree, {"a": b"1"})
     await registry.register_metadata_schema("build", {"type": "object"})
-    strict = {"type": "object", "properties": {"branch": {"type": "string"}}, "additionalProperties": False}
+    strict: dict[str, CanonicalValue] = {
+        "type": "object",
+        "properties": {"branch": {"type": "string"}},
+        "additionalProperties": False,
+    }
     await registry.register_metadata_schema("build", strict)
     _source, library = [(await registry.ingest_tree(tree, name=name)).package_id for name in ("source", "library")]
     package = (
