@@ -1,10 +1,10 @@
 """Compaction of the file of small objects, beside readers and writers.
 
-SQLite keeps the end of each row in a page of the table, beside other rows, and the rest in pages of its own. Deleted rows
-free those, and leave half-empty pages of the table behind, which SQLite keeps for later rows near them. So if the rows
-fill less than `FILL_MIN` of the pages in use, every row is rewritten: it gets a new id at the end of the table, beside rows
-that take as much of a page. Then the free pages are cut off the end of the file, and the write-ahead log is copied into
-the file and cut.
+SQLite keeps one part of each row in a page of the table, beside other rows, and the rest in pages of its own. Deleted
+rows free the latter, but leave half-empty pages of the table behind, which SQLite keeps for later rows near them. So if
+the rows fill less than `FILL_MIN` of the pages in use, every row is rewritten: it gets a new id at the end of the
+table, beside rows that take as much of a page. Then the free pages are cut off the end of the file, and the write-ahead
+log is copied into the file and cut.
 
 Each step is a transaction of its own, so other writers wait for one step only. Readers keep their snapshots. A process
 that dies leaves a whole file, which the next compaction continues.
@@ -28,24 +28,27 @@ _PAGES: Final = 4096
 _FREE_MIN_PAGES: Final = 1024
 _LAST: Final = (1 << 63) - 1
 _CELLS: Final = """
-SELECT id, row_bytes, key_bytes, CASE
+(SELECT id, row_bytes, key_bytes, CASE
     WHEN row_bytes <= :page - 35 THEN row_bytes
     WHEN least + (row_bytes - least) % (:page - 4) <= :page - 35 THEN least + (row_bytes - least) % (:page - 4)
     ELSE least END AS cell_bytes
 FROM (SELECT id, length(content) + length(key) + 15 AS row_bytes, (length(key) + 20) * 5 / 4 AS key_bytes,
-             (:page - 12) * 32 / 255 - 23 AS least FROM objects WHERE id > :after AND id <= :last ORDER BY id LIMIT :limit)
+             (:page - 12) * 32 / 255 - 23 AS least
+      FROM objects WHERE id > :after AND id <= :last ORDER BY id LIMIT :limit))
 """
-"""How many bytes of each row are in a page of the table, by SQLite's file format."""
+"""The size of each row, and how much of it is in a page of the table, by SQLite's file format."""
 
+_NEXT: Final = f"SELECT id, row_bytes, cell_bytes FROM {_CELLS}"  # noqa: S608 - a constant
 _USED: Final = f"""
 SELECT coalesce(sum(:page * 1.0 / ((:page - 8) / (cell_bytes + 12)) + key_bytes
                     + (row_bytes - cell_bytes + :page - 5) / (:page - 4) * :page), 0), max(id)
-FROM ({_CELLS})
-"""
-"""The room of all rows if each page of the table held rows of one size only, as a rewritten page does; and that of their
-index entries, with the usual free part of an index."""
+FROM {_CELLS}
+"""  # noqa: S608 - a constant
+"""The room of all rows if each page of the table held rows of one size only, as a rewritten page does.
 
-_NEXT: Final = f"SELECT id, row_bytes, cell_bytes FROM ({_CELLS})"
+It includes their entries in the index, with the part of an index that is usually free.
+"""
+
 _MOVE: Final = "UPDATE objects SET id = ? WHERE id = ?"
 
 

@@ -2,9 +2,9 @@
 
 Usage: python -m integration.processes.life_storm URL OBJECTS DIRECTORY TURNS SECONDS SEED    (prints facts, as JSON)
 
-Each of the ingesting processes ingests TURNS packages, or until SECONDS are over if that comes first, and deletes most of
-them. The others work until the last ingest has ended. A process that is killed has a successor, which repeats what was
-not answered. A file's content follows from its path, so every process can tell whether what it reads is whole.
+Each of the ingesting processes ingests TURNS packages, or until SECONDS are over if that comes first, and deletes most
+of them. The others work until the last ingest has ended. A process that is killed has a successor, which repeats what
+was not answered. A file's content follows from its path, so every process can tell whether what it reads is whole.
 """
 
 import json
@@ -98,7 +98,8 @@ class Storm:
         for kind in ("collect", "collect", "read", "read", "backup"):
             self._start(Work(kind, len(self._running)))
         while self._running:
-            for reports in wait([*self._running], timeout=1):
+            ready = wait([*self._running], timeout=1)
+            for reports in [each for each in self._running if each in ready]:
                 self._hear(reports)
             if time.monotonic() > until:
                 (self.directory / "no-more-turns").touch()
@@ -247,7 +248,7 @@ async def _read_package(registry: Registry, package: str, report: Report) -> Non
     except ArtifactStoreError as error:
         if not (await _repeat(partial(registry.get_package, package))).is_gone:
             raise AssertionError(f"{package} is there and cannot be read") from error
-        report((f"read too late: {error.code}",))
+        report((f"read too late: {type(error).__name__}",))
     else:
         report(("read",))
 

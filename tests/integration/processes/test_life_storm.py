@@ -1,4 +1,4 @@
-"""Ingests, deletions, collections, readers and a backup at once, killed at random: every package that is kept is whole."""
+"""Ingests, deletions, collections, readers and a backup at once, killed at random: every kept package is whole."""
 
 import json
 import subprocess
@@ -19,9 +19,19 @@ from stored_objects import objects_in
 
 def storm(settings: Settings, directory: Path, turns: int, seconds: int) -> dict[str, Any]:
     """Run a storm; return what it saw."""
-    arguments = [settings.database_url, settings.storage_local_root, directory, str(turns), str(seconds), "1"]
+    places = (settings.database_url, str(settings.storage_local_root), str(directory))
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "integration.processes.life_storm", *arguments],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "integration.processes.life_storm",
+            *places,
+            str(turns),
+            str(seconds),
+            "1",
+        ],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -56,7 +66,7 @@ async def test_a_storm_leaves_every_package_whole_and_nothing_else(
     url = location.url.render_as_string(hide_password=False)
     settings = Settings(database_url=url, storage_local_root=tmp_path / "objects")
     seen = storm(settings, tmp_path, turns, seconds)
-    happened = seen["happened"]; print(happened)
+    happened = seen["happened"]
     assert happened["killed"] > 0
     assert min(happened[each] for each in ("read", "collected", "backed up")) > 0
     assert seconds < 3600 or happened["ingested"] == 4 * turns, "every ingest ended"

@@ -54,6 +54,17 @@ def test_a_file_falls_to_the_size_that_a_new_file_has(backend: SmallBackend, tmp
     assert backend.compact(lambda: None) == 0, "a compacted file is not compacted again"
 
 
+@pytest.mark.parametrize(("size", "cost"), [(100, 300), (2700, 720), (4600, 690), (65_536, 1400)])
+def test_objects_of_one_size_cost_at_most_what_the_manual_says(
+    backend: SmallBackend, tmp_path: Path, size: int, cost: int
+) -> None:
+    """These are the worst sizes of their kinds: see ADR 0024."""
+    chance = random.Random(size)  # noqa: S311 - test data
+    put_all(backend, [chance.randbytes(size) for _ in range(200)])
+    backend.compact(lambda: None)
+    assert taken(tmp_path) < 200 * (size + cost) + (32 << 10)
+
+
 def test_nothing_is_left_of_a_file_whose_objects_are_all_deleted(backend: SmallBackend, tmp_path: Path) -> None:
     contents = contents_of(900)
     put_all(backend, contents)
