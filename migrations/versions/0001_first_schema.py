@@ -28,7 +28,41 @@ def octets(name: str, *, nullable: bool = False) -> sa.Column[bytes]:
     return sa.Column(name, sa.LargeBinary(), nullable=nullable)
 
 
-def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
+def _create_schemas() -> None:
+    op.create_table(
+        "metadata_schemas",
+        text("name"),
+        integer("version"),
+        octets("schema"),
+        integer("registered_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("name", "version", name="pk_metadata_schemas"),
+    )
+    op.create_table(
+        "schema_requirements",
+        text("glob"),
+        text("schema"),
+        text("set_by"),
+        integer("set_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("glob", name="pk_schema_requirements"),
+    )
+
+
+def _create_purged() -> None:
+    op.create_table(
+        "purged_contents",
+        octets("digest_primary"),
+        text("reason"),
+        text("purged_by"),
+        integer("purged_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("digest_primary", name="pk_purged_contents"),
+        sqlite_with_rowid=False,
+    )
+
+
+def upgrade() -> None:
     op.create_table(
         "events",
         sa.Column("sequence", SEQUENCE, nullable=False, autoincrement=False),
@@ -224,7 +258,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.create_index(
         "ix_storage_locations_collectable",
         "storage_locations",
-        ["state", "digest_primary", "backend_id", "object_key"],
+        ["state", "changed_at", "digest_primary", "backend_id", "object_key"],
         sqlite_where=collectable,
         postgresql_where=collectable,
     )
@@ -260,33 +294,19 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     )
     op.create_index("ix_artifact_holds_package_id_hold_id", "artifact_holds", ["package_id", "hold_id"])
 
-    op.create_table(
-        "metadata_schemas",
-        text("name"),
-        integer("version"),
-        octets("schema"),
-        integer("registered_at"),
-        integer("sequence"),
-        sa.PrimaryKeyConstraint("name", "version", name="pk_metadata_schemas"),
-    )
+    _create_schemas()
 
-    totals = "packages finalized files links directories total_bytes objects object_bytes condemned condemned_bytes"
+    totals = (
+        "packages finalized files links directories total_bytes objects object_bytes condemned condemned_bytes "
+        "unreleased unreleased_bytes deleted expired retired retired_bytes removed"
+    )
     op.create_table(
         "store_totals",
         integer("id"),
         *map(integer, totals.split()),
         sa.PrimaryKeyConstraint("id", name="pk_store_totals"),
     )
-    op.create_table(
-        "purged_contents",
-        octets("digest_primary"),
-        text("reason"),
-        text("purged_by"),
-        integer("purged_at"),
-        integer("sequence"),
-        sa.PrimaryKeyConstraint("digest_primary", name="pk_purged_contents"),
-        sqlite_with_rowid=False,
-    )
+    _create_purged()
     op.create_table(
         "store_clock",
         integer("id"),
@@ -337,6 +357,7 @@ def downgrade() -> None:
         "artifact_parents",
         "artifact_values",
         "artifact_tags",
+        "schema_requirements",
         "metadata_schemas",
         "artifact_holds",
         "retention_state",

@@ -40,6 +40,12 @@ from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALI
 from artifactstore_protocols.event_types.placing import Totals
 from artifactstore_protocols.event_types.retention_changed import RETENTION_CHANGED, RetentionChanged
 from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
+from artifactstore_protocols.event_types.schema_required import (
+    SCHEMA_REQUIREMENT_DELETED,
+    SCHEMA_REQUIREMENT_SET,
+    SchemaRequirementDeleted,
+    SchemaRequirementSet,
+)
 from artifactstore_protocols.event_types.store_verified import STORE_VERIFIED, StoreVerified
 from artifactstore_protocols.event_types.tag_deleted import TAG_DELETED, TagDeleted
 from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
@@ -71,6 +77,8 @@ __all__ = [
     "PACKAGE_FINALIZED",
     "RETENTION_CHANGED",
     "SCHEMA_REGISTERED",
+    "SCHEMA_REQUIREMENT_DELETED",
+    "SCHEMA_REQUIREMENT_SET",
     "STORE_VERIFIED",
     "TAG_DELETED",
     "TAG_SET",
@@ -102,6 +110,8 @@ __all__ = [
     "Payload",
     "PayloadInvalid",
     "RetentionChanged",
+    "SchemaRequirementDeleted",
+    "SchemaRequirementSet",
     "StoreVerified",
     "TagDeleted",
     "TagSet",
@@ -142,6 +152,8 @@ type Payload = (
     | ClockObserved
     | ClockConfirmed
     | ContentsPurged
+    | SchemaRequirementSet
+    | SchemaRequirementDeleted
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -174,6 +186,8 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         ClockObserved: CLOCK_OBSERVED,
         ClockConfirmed: CLOCK_CONFIRMED,
         ContentsPurged: CONTENTS_PURGED,
+        SchemaRequirementSet: SCHEMA_REQUIREMENT_SET,
+        SchemaRequirementDeleted: SCHEMA_REQUIREMENT_DELETED,
     }
 )
 
