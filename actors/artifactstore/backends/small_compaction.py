@@ -81,8 +81,8 @@ def compact(file: SmallFile, check_cancelled: Callable[[], None]) -> int:
         while _cut_off(file):
             check_cancelled()
     with file.between_transactions("copying the log of small objects") as connection:
-        # It would keep all writers out while it waits for readers. So it does not wait, but tries again. If a reader needs
-        # the log for longer, the next compaction or the last `close` cuts the log.
+        # It would keep all writers out while it waits for readers. So it does not wait, but tries again. If a reader
+        # needs the log for longer, the next compaction or the last `close` cuts it.
         waited_ms = _pragma(connection, "busy_timeout")
         connection.execute("PRAGMA busy_timeout = 0")
         for _ in range(_CUTS):
