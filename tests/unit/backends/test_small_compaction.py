@@ -144,10 +144,11 @@ def test_no_file_has_a_deleted_object_any_more_once_short_readers_have_ended(
     backend: SmallBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = b"password=hunter2 " * 20
-    put_all(backend, [*contents_of(50), secret])
+    others = [number.to_bytes(len(secret)) for number in range(200)]  # of one size, so that no row is moved
+    put_all(backend, [*others[:100], secret, *others[100:]])
     reader = sqlite3.connect(file_below(tmp_path), isolation_level=None)
     reader.execute("BEGIN")
-    assert reader.execute("SELECT count(*) FROM objects").fetchone() == (51,)
+    assert reader.execute("SELECT count(*) FROM objects").fetchone() == (201,)
     backend.delete_many([key_of(secret)])
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", lambda seconds: (pauses.append(seconds), reader.close()))
