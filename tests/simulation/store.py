@@ -485,7 +485,7 @@ class SimulatedEventStore:
         """See `EventStore`."""
 
         def look() -> Mapping[ContentAddress, PurgedContent]:
-            found = {ContentAddress.parse(each.content_address): each for each in self._log.tables.purged()}
+            found = {ContentAddress.parse(each.content_address): each for each in self._log.tables.purged_contents()}
             return {address: found[address] for address in addresses if address in found}
 
         return await self._read("purged", look)
@@ -493,7 +493,8 @@ class SimulatedEventStore:
     async def list_purged(self, *, after: str, limit: int) -> Sequence[PurgedContent]:
         """See `EventStore`."""
         return await self._read(
-            "purged", lambda: [each for each in self._log.tables.purged() if each.content_address > after][:limit]
+            "purged",
+            lambda: [each for each in self._log.tables.purged_contents() if each.content_address > after][:limit],
         )
 
     async def places_of_purged(self, addresses: Collection[ContentAddress]) -> Sequence[tuple[Place, int]]:

@@ -301,7 +301,7 @@ class Tables(MemoryViews):
         gone = {row["digest_primary"] for row in self.rows(LOCATIONS)} - used
         return frozenset(address for address in addresses if address.digest.raw in gone)
 
-    def purged(self) -> list[PurgedContent]:
+    def purged_contents(self) -> list[PurgedContent]:
         """The purged contents, in order of their addresses."""
         contents = {row["digest_primary"]: row for row in self.rows(CONTENTS)}
         found = [
@@ -323,7 +323,7 @@ class Tables(MemoryViews):
         wanted = {str(address) for address in addresses}
         sizes = {
             ContentAddress.parse(each.content_address).digest.raw: each.size_bytes
-            for each in self.purged()
+            for each in self.purged_contents()
             if each.content_address in wanted
         }
         return [

@@ -1,10 +1,11 @@
 """`artifactstore purge`: it asks a second time, destroys, and says what it did and what it could not do."""
 
+import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from artifactstore.cli import purging
 from integration.cli.harness import Cli
 
 pytestmark = pytest.mark.slow
@@ -29,8 +30,8 @@ def test_a_purge_is_confirmed_by_the_digest_and_reaches_every_named_backup(
     assert "env" in cli.refused("purge", "env", "--reason", "leaked", "--confirm", "env")
 
     # On a terminal, somebody types the digest. A backup that cannot be purged does not keep the others from it.
-    monkeypatch.setattr(purging.typer, "prompt", lambda *_args, **_options: f" {digest}\n")
-    monkeypatch.setattr(purging.sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(typer, "prompt", lambda *_args, **_options: f" {digest}\n")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").write_bytes(b"no backup")
     ran = cli.run(*asked, "--backup", tmp_path / "other", "--backup", "kept")

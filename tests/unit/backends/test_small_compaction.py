@@ -151,7 +151,12 @@ def test_no_file_has_a_deleted_object_any_more_once_short_readers_have_ended(
     assert reader.execute("SELECT count(*) FROM objects").fetchone() == (201,)
     backend.delete_many([key_of(secret)])
     pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", lambda seconds: (pauses.append(seconds), reader.close()))
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        reader.close()
+
+    monkeypatch.setattr(time, "sleep", pause)
     backend.compact(lambda: None)
     assert len(pauses) == 1
     assert not [path for path in file_below(tmp_path).parent.iterdir() if secret[:64] in path.read_bytes()]
