@@ -30,7 +30,12 @@ def test_a_purge_is_confirmed_by_the_digest_and_reaches_every_named_backup(
     assert "env" in cli.refused("purge", "env", "--reason", "leaked", "--confirm", "env")
 
     # On a terminal, somebody types the digest. A backup that cannot be purged does not keep the others from it.
-    monkeypatch.setattr(typer, "prompt", lambda *_args, **_options: f" {digest}\n")
+
+    def typed(_question: str, *, err: bool) -> str:
+        assert err, "stdout is for the result"
+        return f" {digest}\n"
+
+    monkeypatch.setattr(typer, "prompt", typed)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").write_bytes(b"no backup")
