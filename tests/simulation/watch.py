@@ -165,5 +165,5 @@ class Watch:
             now is not None
             and later is not None
             and blake3.blake3(now.data).digest() == digest
-            and (now.data == later.synced or blake3.blake3(later.synced).digest() == digest)
+            and (later.synced == now.data or blake3.blake3(later.synced).digest() == digest)
         )
