@@ -127,7 +127,7 @@ class Store:
                 return self._looked(rest % 4)
             case "sort":
                 now = self._states()
-                states = {place: now[place] for place in places if place in now}
+                states: dict[Place, ObjectState] = {place: now[place] for place in places if place in now}
                 listed = [ListedObject(place.object_key, 1, 1.0) for place in places]
                 found = collection.sort_listed(BACKEND_ID, listed, states, 0.0)
                 if rest % 2:
