@@ -102,13 +102,20 @@ async def test_a_dry_run_counts_by_reason_and_changes_nothing(
     report = await registry.collect_garbage(dry_run=True, grace_s=0.0, orphan_age_s=0.0)
     assert report.dry_run
     assert (report.entries, report.condemned, report.orphans) == (2, ObjectTotals(), ObjectTotals(1, 6))
-    assert report.deleted == ObjectTotals()
+    assert (report.deleted, report.entry_bytes, report.listed) == (ObjectTotals(), len(LARGE) + len(SMALL), True)
     kept = await registry.collect_garbage(dry_run=True)
-    assert (kept.orphans, kept.waiting) == (ObjectTotals(), ObjectTotals())
+    assert (kept.orphans, kept.waiting, kept.listed) == (ObjectTotals(), ObjectTotals(), False)
+    stats = await registry.stats()
+    assert (stats.unreleased, stats.unreleased_bytes, stats.deleted) == (2, report.entry_bytes, 2)
     assert (await whole_log(registry), objects_in(settings.storage_local_root)) == (log, objects)
     assert (settings.storage_local_root / "artifactstore-root").read_bytes() == marker
     real = await collect(registry)
     assert (real.entries, real.condemned.objects, real.orphans.objects) == (2, 2, 1)
+    stats = await registry.stats()
+    assert (stats.unreleased, stats.unreleased_bytes, stats.condemned, stats.objects) == (0, 0, 0, 0)
+    assert (stats.retired, stats.retired_bytes, stats.removed) == (2, report.entry_bytes, 3), "the orphan too"
+    assert stats.last_collection is not None
+    assert (stats.last_collection.objects, stats.last_collection.flaws) == (3, 0)
 
 
 @on_both
