@@ -1,4 +1,4 @@
-"""The jobs that a service repeats: it records the clock, and expires, collects and verifies if the settings ask for it."""
+"""The jobs that a service repeats: recording the clock, and what settings ask for: expiry, collection, verification."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
