@@ -63,6 +63,8 @@ class Needs(Struct, frozen=True):
         occupants: the ids of packages whose needed entries may be replaced. The contents of these entries and the
             references to them are needed, too.
         clock: whether the time that the store saw last is needed.
+        names: the names of packages to create. Loads all requirements, and the schemas that these names require.
+        requirements: whether all requirements are needed: which names require which schema.
     """
 
     packages: frozenset[str] = frozenset()
@@ -82,12 +84,14 @@ class Needs(Struct, frozen=True):
     occupants: frozenset[str] = frozenset()
     ranges: frozenset[tuple[str, str, str]] = frozenset()
     clock: bool = False
+    names: frozenset[str] = frozenset()
+    requirements: bool = False
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
-        flags = ("counts", "clock", "keep_policies")
+        flags = ("counts", "clock", "keep_policies", "requirements")
         names = (name for name in cls.__struct_fields__ if name not in flags)
         unions: dict[str, Any] = {
             name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
@@ -274,6 +278,7 @@ class LogState(Struct):
         counts: the counts of the entries themselves, and the sum of the packages' totals; None if not requested.
         schema_versions: the latest version of each schema, by name.
         schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
+        requirements: the schemas that packages must have, as `NAME@VERSION`, by globs for the packages' names.
         tags: tags by name.
         holds: the package of each hold, by the id of the hold.
         clock_us: the time that was observed or confirmed last, or at first the time when the log began; None in an
@@ -290,6 +295,7 @@ class LogState(Struct):
     counts: tuple[EntryCounts, EntryCounts] | None = None
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
     schemas: dict[str, str] = field(default_factory=dict[str, str])
+    requirements: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
     keep_policies: dict[str, KeepRules] = field(default_factory=dict[str, KeepRules])
     groups: dict[str, dict[str, Candidate]] = field(default_factory=dict[str, dict[str, Candidate]])
