@@ -1,5 +1,6 @@
 """A whole store in memory: decisions, a log and views, without a database. What tests compare replays with."""
 
+from collections import Counter
 from typing import cast
 
 from msgspec import structs
@@ -47,7 +48,7 @@ from artifactstore_protocols.manifest import (
 )
 from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.releasing import ReleaseEntries
-from artifactstore_protocols.state import EntryCounts, LogState
+from artifactstore_protocols.state import LogState
 from artifactstore_protocols.verification import VerifiedKey
 from artifactstore_protocols.views import (
     FILES,
@@ -105,7 +106,7 @@ class MemoryLog:
     """
 
     def __init__(self) -> None:
-        self.state = LogState(counts=(EntryCounts(), EntryCounts()))
+        self.state = LogState()
         self.events: list[StoredEvent] = []
         self.views = MemoryViews()
         self._now_us = 1_000_000
@@ -130,7 +131,7 @@ class MemoryLog:
             self.events.append(stored)
             self.views.apply(project(stored, payload))
         self.views.count_totals()
-        self.state.counts = self.views.counts()
+        self.state.references = Counter({digest: each.references for digest, each in self.state.contents.items()})
         self.state.groups = self.views.groups()
         return None
 

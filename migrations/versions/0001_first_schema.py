@@ -161,6 +161,7 @@ def upgrade() -> None:
         text("digest_algorithm"),
         octets("digest_sha256"),
         integer("size_bytes"),
+        integer("reference_count"),
         integer("sequence"),
         sa.PrimaryKeyConstraint("digest_primary", name="pk_contents"),
         sqlite_with_rowid=False,

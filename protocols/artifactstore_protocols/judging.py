@@ -5,7 +5,7 @@ that the ones before it left. A rejected command writes nothing and does not mak
 that is in the log already, by its id or by its idempotency key, gets the events that it wrote then, and writes nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from msgspec import Struct, field
@@ -81,7 +81,6 @@ from artifactstore_protocols.ids import event_id_of
 from artifactstore_protocols.judging_life_cycle import decide_life_cycle, life_cycle_needs
 from artifactstore_protocols.keep_policies import ApplyKeepPolicies
 from artifactstore_protocols.life_cycle import LifeCycleCommand
-from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.releasing import ReleaseEntries
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.totals import totals_rows
@@ -107,26 +106,7 @@ class Judged(Struct):
 
 def command_needs(commands: Sequence[Command]) -> Needs:
     """Return the state that `decide` needs to judge some commands."""
-    return Needs.of_all([*map(_needs, commands), *_repeated_needs(commands)])
-
-
-def _repeated_needs(commands: Sequence[Command]) -> Iterator[Needs]:
-    """Yield what a command needs that may replace entries which an earlier command of the batch puts there."""
-    put: dict[str, tuple[set[str], set[bytes]]] = {}
-    replacing = {
-        command.package_id
-        for command in commands
-        if isinstance(command, IngestFiles) and command.on_existing is OnExisting.REPLACE
-    }
-    for command in commands if replacing else ():
-        if not isinstance(command, IngestFiles) or command.package_id not in replacing:
-            continue
-        keys = {path_key(entry.path) for entry in command.entries}
-        before, digests = put.setdefault(command.package_id, (set(), set()))
-        digests.update(entry.digest for entry in command.entries if entry.digest)
-        if not keys.isdisjoint(before):
-            yield Needs(contents=frozenset(digests), references=frozenset(digests))
-        before |= keys
+    return Needs.of_all(map(_needs, commands))
 
 
 def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one case for each command
@@ -157,10 +137,10 @@ def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one cas
             return Needs(contents=frozenset(stored.digest for stored in command.stored))
         case CondemnObjects():
             contents = frozenset(command.contents)
-            return Needs(contents=contents, references=contents, counts=True)
+            return Needs(contents=contents, references=contents)
         case RetireObjects():
             contents = frozenset(map(digest_at, command.objects))
-            return Needs(contents=contents, references=contents, counts=True)
+            return Needs(contents=contents, references=contents)
         case RemoveObjects():
             return Needs(contents=frozenset(map(digest_at, command.objects)))
         case _:

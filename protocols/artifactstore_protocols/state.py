@@ -49,7 +49,7 @@ class Needs(Struct, frozen=True):
         contents: the primary digests of the needed contents.
         schemas: the names of the needed metadata schemas.
         tags: the names of the needed tags.
-        references: the primary digests of contents whose number of references from entries is needed.
+        references: the primary digests of contents whose entries are to be counted.
         described: the ids of needed packages whose annotations, parents and schema are needed, too.
         kept: the ids of needed packages whose retention, holds and protected tags are needed, too.
         holds: the ids of the needed holds.
@@ -57,11 +57,11 @@ class Needs(Struct, frozen=True):
             `schemas`.
         groups: the names of packages whose finalized packages are needed, with their tags, as keep policies see them.
         keep_policies: whether all keep policies are needed.
-        ranges: (package id, first path key, last path key) for each range of entries to release. Loads its entries,
-            their contents and the references to those.
-        counts: whether to count the entries of all packages.
-        occupants: the ids of packages whose needed entries may be replaced. The contents of these entries and the
-            references to them are needed, too.
+        ranges: (package id, first path key, last path key) for each range of entries to release. Loads its entries
+            and their contents.
+        counts: whether to count the entries of those contents that can lose their last one by a release of the ranges.
+        occupants: the ids of packages whose needed entries may be replaced. The contents of these entries are needed,
+            too.
         clock: whether the time that the store saw last is needed.
     """
 
@@ -188,11 +188,12 @@ class PlaceState(Struct, frozen=True, gc=False):
 
 
 class ContentState(Struct, gc=False):
-    """A content that the store has or had."""
+    """A content that the store has or had. `references` is the number of its entries in packages, by the log."""
 
     algorithm: str
     sha256: bytes
     size_bytes: int
+    references: int = 0
 
 
 class TagState(NamedTuple):
@@ -256,8 +257,9 @@ class LogState(Struct):
         packages: packages by id.
         contents: contents by primary digest.
         objects: by primary digest, every place where the content is or was.
-        references: by primary digest, the number of entries of packages that refer to the content.
-        counts: the counts of the entries themselves, and the sum of the packages' totals; None if not requested.
+        references: by primary digest, the number of entries that were counted in the tables; only requested ones.
+            Each equals the `ContentState.references` of its content, unless somebody has changed a table by hand.
+        referred: the contents whose number of references events have changed since the state was loaded.
         schema_versions: the latest version of each schema, by name.
         schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
         tags: tags by name.
@@ -273,7 +275,7 @@ class LogState(Struct):
     contents: dict[bytes, ContentState] = field(default_factory=dict[bytes, ContentState])
     objects: dict[bytes, dict[Place, PlaceState]] = field(default_factory=dict[bytes, dict[Place, PlaceState]])
     references: dict[bytes, int] = field(default_factory=dict[bytes, int])
-    counts: tuple[EntryCounts, EntryCounts] | None = None
+    referred: set[bytes] = field(default_factory=set[bytes])
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
     schemas: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
@@ -289,6 +291,18 @@ class LogState(Struct):
     def places_of(self, digest: bytes) -> Mapping[Place, PlaceState]:
         """Return every place where a content is or was, with the state of its object."""
         return self.objects.get(digest, _NOWHERE)
+
+    def references_to(self, digest: bytes) -> int:
+        """Return the number of entries that refer to a content, by the log."""
+        content = self.contents.get(digest)
+        return 0 if content is None else content.references
+
+    def refer(self, digest: bytes, by: int) -> None:
+        """Change the number of references to a content after an event."""
+        self.contents[digest].references += by
+        self.referred.add(digest)
+        if digest in self.references:
+            self.references[digest] += by
 
     def load_place(self, digest: bytes, place: Place, held: PlaceState) -> None:
         """Add the state of an object as the tables have it."""

@@ -14,7 +14,7 @@ from artifactstore_protocols.event_types.base import EventType
 from artifactstore_protocols.event_types.object_places import digest_at
 from artifactstore_protocols.event_types.objects_stored import OBJECTS, supersedes
 from artifactstore_protocols.packages import ProjectionDamaged
-from artifactstore_protocols.state import LogState, Needs, PlaceState
+from artifactstore_protocols.state import LogState, PlaceState
 from artifactstore_protocols.views import LOCATIONS, Cell, Put, RowOperation
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def retire_objects(command: RetireObjects, state: LogState) -> ObjectsRetired | 
     Raises:
         ProjectionDamaged: the tables contradict each other, so that a package may refer to one of the objects.
     """
-    object_places.check_counts(state)
+    object_places.check_references(map(digest_at, command.objects), state)
     wanted = "condemned" if command.cause == CONDEMNED else None
     objects = [place for place in command.objects if _state_of(place, state) == wanted]
     for place in objects:
@@ -70,7 +70,7 @@ def _state_of(place: Place, state: LogState) -> str | None:
 def _check_unused(place: Place, cause: str, state: LogState) -> None:
     """Check the rows of a content against each other: a lost row must not make its object look like an orphan."""
     digest = digest_at(place)
-    count, places = state.references.get(digest, 0), state.places_of(digest)
+    count, places = state.references_to(digest), state.places_of(digest)
     if cause == CONDEMNED and count:
         raise ProjectionDamaged(f"object {place.object_key}", f"in {count} entries", "condemned, so in none")
     if cause == ORPHAN and not any(held.is_current for held in places.values()):
@@ -78,10 +78,6 @@ def _check_unused(place: Place, cause: str, state: LogState) -> None:
             raise ProjectionDamaged(f"content {digest.hex()}", f"in {count} entries and nowhere stored", "stored")
         if digest in state.contents and not places:
             raise ProjectionDamaged(f"content {digest.hex()}", "without an object", "stored once at least")
-
-
-def _needs(payload: ObjectsRetired) -> Needs:
-    return object_places.needs(payload) | Needs(references=frozenset(map(digest_at, payload.objects)))
 
 
 def _judge(payload: ObjectsRetired, _stored: "StoredEvent", state: LogState) -> None:
@@ -96,7 +92,7 @@ def _judge(payload: ObjectsRetired, _stored: "StoredEvent", state: LogState) -> 
         if held != (CONDEMNED if payload.cause == CONDEMNED else None):
             raise InvalidValue("object", named, f"it is {held or 'unknown'}, and not {payload.cause}")
         stored_elsewhere = any(other.is_current for at, other in state.places_of(digest).items() if at != place)
-        if state.references.get(digest) and not (payload.cause == ORPHAN and stored_elsewhere):
+        if state.references_to(digest) and not (payload.cause == ORPHAN and stored_elsewhere):
             raise InvalidValue("object", named, "entries of packages refer to its content")
 
 
@@ -132,7 +128,7 @@ OBJECTS_RETIRED: Final = EventType(
     name=_NAME,
     codec=object_places.places_codec(_NAME, ObjectsRetired, {"cause": frozenset({CONDEMNED, ORPHAN, SUPERSEDED})}),
     subject=lambda _payload: OBJECTS,
-    needs=_needs,
+    needs=object_places.needs,
     judge=_judge,
     evolve=_evolve,
     rows=_rows,

@@ -219,7 +219,7 @@ def _rows(payload: ObjectsStored, stored: "StoredEvent") -> Iterable[RowOperatio
     contents: dict[bytes, Row] = {}
     locations: list[Row] = []
     for digest, sha256, size_bytes, (backend_id, key), tier, restore in payload.objects:
-        contents[digest] = (digest, algorithm, sha256, size_bytes, sequence)
+        contents[digest] = (digest, algorithm, sha256, size_bytes, 0, sequence)
         locations.append(
             (digest, backend_id, key, tier, restore, "live", "intact", at_us, None, None, sequence, sequence)
         )
