@@ -128,6 +128,7 @@ class MemoryLog:
         events = stored_events(payloads, after=len(self.events), at_us=self._now_us)
         for stored, payload in zip(events, payloads, strict=True):
             type_of(payload).evolve(payload, stored, self.state)
+            self.state.log_time_us = self._now_us
             self.events.append(stored)
             self.views.apply(project(stored, payload))
         self.views.count_totals()

@@ -156,7 +156,10 @@ class MemoryViews:
         for row in self.rows(LOCATIONS):
             place = Place(text_of(row, "backend_id"), text_of(row, "object_key"))
             status = PlaceState(
-                text_of(row, "integrity"), number_of(row, "sequence"), cast("ObjectState", row["state"])
+                text_of(row, "integrity"),
+                number_of(row, "sequence"),
+                cast("ObjectState", row["state"]),
+                cast("int | None", row["changed_at"]) or 0,
             )
             state.load_place(bytes_of(row, "digest_primary"), place, status)
         for row in self.rows(SCHEMAS):
@@ -173,6 +176,7 @@ class MemoryViews:
                 digest = bytes_of(row, "digest_primary")
                 state.references[digest] = state.references.get(digest, 0) + 1
         state.totals = self.totals()
+        state.log_time_us = events[-1].event.recorded_at_us if events else 0
         return state
 
     def keep_rules(self) -> dict[str, KeepRules]:

@@ -35,6 +35,7 @@ from artifactstore_protocols.entries import StoredObject
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome
 from artifactstore_protocols.event_types import (
+    ClockConfirmed,
     LogCreated,
     ObjectsRetired,
     ObjectsStored,
@@ -243,7 +244,7 @@ def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Pa
     lost = () if ingested is None else lost_contents(ingested, state)
     gone = superseded(new, state)
     condemned = condemn_lost(lost, REPLACED, state, stored=new, gone=gone)
-    return reprieve_objects(sorted(needed), gone, state), stored, ingested, retired, condemned
+    return reprieve_objects(sorted(needed), state), stored, ingested, retired, condemned
 
 
 def _stored(new: tuple[StoredObject, ...], state: LogState) -> tuple[ObjectsStored | None, ObjectsRetired | None]:
@@ -270,7 +271,7 @@ def judge_batch(
 
     Args:
         requests: the commands, in order.
-        state: the state that `command_needs` names; the new events are applied to it.
+        state: the state that `command_needs` names, and the time of the log; the new events are applied to it.
         known: all events of commands that have the id or the idempotency key of one of these commands.
         head: the last sequence of the log.
         now_us: returns the time, in microseconds since the epoch.
@@ -293,7 +294,7 @@ def judge_batch(
             payloads = decide(request.command, state, entries_max=entries_max)
             if not payloads and (noted := note_command(request)):
                 payloads = (noted,)
-            asked = _events(request, payloads, digest, now_us)
+            asked = _events(request, payloads, digest, _log_time(payloads, state, now_us))
             created = (StoredEvent(1, _log_created(asked[0], new_id)),) if asked and head == 0 else ()
             events = tuple(
                 StoredEvent(sequence, event) for sequence, event in enumerate(asked, head + len(created) + 1)
@@ -311,6 +312,7 @@ def judge_batch(
             type_of(began).evolve(began, stored, state)
         for stored, payload in zip(events, payloads, strict=True):
             type_of(payload).evolve(payload, stored, state)
+            state.log_time_us = stored.event.recorded_at_us
             earlier.add(stored)
         head += len(created) + len(events)
         judged.events += created + events
@@ -343,13 +345,20 @@ class _Earlier:
         return tuple(found)
 
 
-def _events(
-    request: CommandRequest, payloads: Sequence[Payload], digest: str, now_us: Callable[[], int]
-) -> list[Event]:
-    """Return the events of a command. The first one has the command's digest and idempotency key."""
+def _log_time(payloads: Sequence[Payload], state: LogState, now_us: Callable[[], int]) -> int:
+    """Return the time of the next events: that of the clock, or of the last event if the clock is behind it.
+
+    So a host with a slow clock begins no period in the past. Only a person who confirms the clock sets the time back,
+    after a host with a fast clock has written events.
+    """
     if not payloads:
-        return []
-    recorded_at_us = now_us()
+        return 0
+    at_us = now_us()
+    return at_us if isinstance(payloads[0], ClockConfirmed) else max(at_us, state.log_time_us)
+
+
+def _events(request: CommandRequest, payloads: Sequence[Payload], digest: str, recorded_at_us: int) -> list[Event]:
+    """Return the events of a command. The first one has the command's digest and idempotency key."""
     first = CommandStamp(request.command_id, digest, request.idempotency_key)
     other = CommandStamp(request.command_id)
     return [

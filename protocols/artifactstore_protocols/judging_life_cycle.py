@@ -47,7 +47,9 @@ def life_cycle_needs(command: _Command) -> Needs:
             return Needs(clock=True)
         case ConfirmClock():
             return Needs()
-        case DeletePackage() | ExpirePackage() | SetRetention() | ExtendRetention():
+        case DeletePackage():
+            return ending_needs(command.package_id) | Needs(clock=True)
+        case ExpirePackage() | SetRetention() | ExtendRetention():
             return ending_needs(command.package_id)
         case _:
             assert_never(command)

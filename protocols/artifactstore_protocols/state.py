@@ -170,11 +170,19 @@ class PackageState(Struct):
 
 
 class PlaceState(Struct, frozen=True, gc=False):
-    """An object at a place. `sequence` is of the event that stored the object or last changed its integrity."""
+    """An object at a place.
+
+    Attributes:
+        integrity: `intact`, `damaged` or `missing`.
+        sequence: the sequence of the event that stored the object or last changed its integrity.
+        state: the state of the object.
+        changed_at_us: the time when the object got this state, in microseconds since 1970 UTC; 0 while it is live.
+    """
 
     integrity: str
     sequence: int
     state: ObjectState = "live"
+    changed_at_us: int = 0
 
     @property
     def is_current(self) -> bool:
@@ -266,6 +274,8 @@ class LogState(Struct):
         holds: the package of each hold, by the id of the hold.
         clock_us: the time that was observed or confirmed last, or at first the time when the log began; None in an
             empty log, or if not requested.
+        log_time_us: the time of the last event; 0 in an empty log. No later event has an earlier time, unless somebody
+            confirms the clock.
         commands: the ids of commands that have written events; only requested ids.
         last: the last event; None before the first event, or if not requested.
         totals: the totals of the store; only loaded with packages or contents, since nothing else changes them.
@@ -283,6 +293,7 @@ class LogState(Struct):
     groups: dict[str, dict[str, Candidate]] = field(default_factory=dict[str, dict[str, Candidate]])
     holds: dict[str, str] = field(default_factory=dict[str, str])
     clock_us: int | None = None
+    log_time_us: int = 0
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
     previous: LastEvent | None = None

@@ -110,6 +110,7 @@ def known(state: LogState, needed: Needs) -> LogState:
         schema_versions={key: version for key, version in state.schema_versions.items() if key in needed.schemas},
         totals=replace(state.totals),
         clock_us=state.clock_us if needed.clock else None,
+        log_time_us=state.log_time_us,
     )
 
 
@@ -280,7 +281,9 @@ def test_an_event_is_not_admitted_where_it_is_true_already(tried: list[Step], da
     for stored in events[:at]:
         admit(examine(stored), state)
     again = data.draw(st.sampled_from(events[:at])).event
-    again = replace(again, event_id=ids(), command=replace(again.command, command_id=ids()))
+    again = replace(
+        again, event_id=ids(), recorded_at_us=state.log_time_us, command=replace(again.command, command_id=ids())
+    )
     if again.type == LOG_CREATED.name:
         with pytest.raises(EventRefused, match="no other event is"):
             examine(StoredEvent(at + 1, again))

@@ -122,8 +122,10 @@ def _load_contents(state: LogState, tables: ViewTables, digests: Iterable[bytes]
         return
     for digest, *content in (yield lookup(_contents(tables[CONTENTS], database), keys)):
         state.contents[digest] = ContentState(*content)
-    for digest, backend_id, object_key, *held in (yield lookup(_places(tables[LOCATIONS], database), keys)):
-        state.load_place(digest, Place(backend_id, object_key), PlaceState(*held))
+    for digest, backend_id, object_key, integrity, sequence, held, at_us in (
+        yield lookup(_places(tables[LOCATIONS], database), keys)
+    ):
+        state.load_place(digest, Place(backend_id, object_key), PlaceState(integrity, sequence, held, at_us or 0))
 
 
 def _load_references(state: LogState, files: Table, digests: Collection[bytes], database: str) -> Steps[None]:
@@ -274,6 +276,7 @@ def _places(locations: Table, database: str) -> Query:
         locations.c.integrity,
         locations.c.sequence,
         locations.c.state,
+        locations.c.changed_at,
     )
     return query(selected.where(locations.c.digest_primary == values["digest"]), values, database)
 

@@ -313,8 +313,8 @@ def _judge(payload: FilesIngested, stored: "StoredEvent", state: LogState) -> No
     decided = _ingested(payload.package_id, payload.entries, OnExisting.REPLACE, state, _UNLIMITED, brought)
     check_contents(payload.entries, (), (), state)
     for entry in payload.entries:
-        if entry.kind == "file" and all(held.state != "live" for held in state.places_of(entry.digest).values()):
-            raise InvalidValue("entry", entry.path[:80], "its content is condemned")
+        if entry.kind == "file" and any(held.state == "condemned" for held in state.places_of(entry.digest).values()):
+            raise InvalidValue("entry", entry.path[:80], "an object of its content is condemned")
     if decided is None or len(decided.entries) != len(payload.entries):
         raise InvalidValue("entries", str(len(payload.entries)), "some of them change nothing")
     check_equal("package number", payload.package_number, decided.package_number)

@@ -100,10 +100,12 @@ def _judge(payload: ObjectsCondemned, _stored: "StoredEvent", state: LogState) -
     check_equal("condemned objects", payload.objects, _condemnable(contents, state))
 
 
-def _evolve(payload: ObjectsCondemned, _stored: "StoredEvent", state: LogState) -> None:
+def _evolve(payload: ObjectsCondemned, stored: "StoredEvent", state: LogState) -> None:
+    at_us = stored.event.recorded_at_us
     for place in payload.objects:
         digest = digest_at(place)
-        state.set_place(digest, place, replace(state.places_of(digest)[place], state="condemned"))
+        held = replace(state.places_of(digest)[place], state="condemned", changed_at_us=at_us)
+        state.set_place(digest, place, held)
 
 
 def _rows(payload: ObjectsCondemned, stored: "StoredEvent") -> Iterable[RowOperation]:

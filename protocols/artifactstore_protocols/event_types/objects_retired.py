@@ -49,7 +49,7 @@ class ObjectsRetired(Struct, frozen=True):
 def retire_objects(command: RetireObjects, state: LogState) -> ObjectsRetired | None:
     """Return the payload that retires keys, or None if no key is left to retire.
 
-    Keys whose objects are no longer condemned, or no longer orphans, are skipped.
+    Keys whose objects are no longer condemned, have been condemned again, or are no longer orphans, are skipped.
 
     Raises:
         ProjectionDamaged: the tables contradict each other, so that a package may refer to one of the objects.
@@ -57,6 +57,8 @@ def retire_objects(command: RetireObjects, state: LogState) -> ObjectsRetired | 
     object_places.check_references(map(digest_at, command.objects), state)
     wanted = "condemned" if command.cause == CONDEMNED else None
     objects = [place for place in command.objects if _state_of(place, state) == wanted]
+    if command.until_us is not None:  # somebody may have used an object meanwhile, and condemned it again
+        objects = [place for place in objects if _changed_at_us(place, state) <= command.until_us]
     for place in objects:
         _check_unused(place, command.cause, state)
     return ObjectsRetired(tuple(objects), command.cause) if objects else None
@@ -65,6 +67,11 @@ def retire_objects(command: RetireObjects, state: LogState) -> ObjectsRetired | 
 def _state_of(place: Place, state: LogState) -> str | None:
     held = state.places_of(digest_at(place)).get(place)
     return None if held is None else held.state
+
+
+def _changed_at_us(place: Place, state: LogState) -> int:
+    held = state.places_of(digest_at(place)).get(place)
+    return 0 if held is None else held.changed_at_us
 
 
 def _check_unused(place: Place, cause: str, state: LogState) -> None:
@@ -100,7 +107,7 @@ def _evolve(payload: ObjectsRetired, stored: "StoredEvent", state: LogState) -> 
     for place in payload.objects:
         digest = digest_at(place)
         held = state.places_of(digest).get(place) or PlaceState("intact", stored.sequence)
-        state.set_place(digest, place, replace(held, state="retired"))
+        state.set_place(digest, place, replace(held, state="retired", changed_at_us=stored.event.recorded_at_us))
 
 
 def _rows(payload: ObjectsRetired, stored: "StoredEvent") -> Iterable[RowOperation]:

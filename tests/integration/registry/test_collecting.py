@@ -25,7 +25,7 @@ from artifactstore_protocols.collection import CollectionReport, ObjectTotals
 from artifactstore_protocols.commands import Command, CommandRequest
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.messages import Commit
-from integration.registry.samples import add, content_of, plant, settings_in, whole_log
+from integration.registry.samples import add, by_hand, content_of, plant, settings_in, whole_log
 from stored_objects import objects_in
 
 LARGE, SMALL, SHARED = b"large" * 20_000, b"small", b"shared"
@@ -172,22 +172,35 @@ async def test_an_entry_that_a_hand_deleted_from_the_tables_does_not_cost_its_by
     settings: Settings, tree: Path
 ) -> None:
     plant(tree, {"a": LARGE, "b": SMALL})
-    plant(tree / "other", {"a": LARGE, "c": SHARED})
+    plant(tree / "other", {"a": LARGE, "c": SHARED, "d": SMALL})
     async with open_registry(settings) as registry:
-        await registry.ingest_tree(tree / "other", name="kept")
+        kept = await registry.ingest_tree(tree / "other", name="kept")
         gone = await registry.ingest_tree(tree, name="gone")
         await delete(registry, gone.package_id)
-    with closing(sqlite3.connect(settings.database_url.removeprefix("sqlite:///"))) as database, database:
-        database.execute("DELETE FROM artifact_files WHERE path_key = 'a'")
+    by_hand(settings, "DELETE FROM artifact_files WHERE path_key IN ('a', 'd')")
     async with open_registry(settings) as registry:
-        before = await types_of(registry)
-        with pytest.raises(ProjectionDamaged):
+        with pytest.raises(ProjectionDamaged, match="no entries"):
             await collect(registry)
-        assert await types_of(registry) == before
-        assert set(objects_in(settings.storage_local_root)) == hexes(LARGE, SMALL, SHARED)
+        assert (await types_of(registry))["v1.objects.condemned"] == 0, "the log counts the lost entries, too"
+        assert (await registry.replay()).repaired_rows
+    by_hand(settings, "UPDATE contents SET reference_count = 1")
+    async with open_registry(settings) as registry:
+        with pytest.raises(ProjectionDamaged, match="in 2 entries"):
+            await collect(registry)
+        assert (await types_of(registry))["v1.objects.condemned"] == 0
         await registry.replay()
         await collect(registry)
-        assert set(objects_in(settings.storage_local_root)) == hexes(LARGE, SHARED)
+        assert set(objects_in(settings.storage_local_root)) == hexes(LARGE, SHARED, SMALL)
+        await delete(registry, kept.package_id)
+        await collect(registry, grace_s=3600)
+        assert (await types_of(registry))["v1.objects.condemned"] == 1
+        await registry.create_package("p")
+    by_hand(settings, "UPDATE contents SET reference_count = 1")
+    async with open_registry(settings) as registry:
+        with pytest.raises(ProjectionDamaged, match="in 0 entries"):
+            await collect(registry)
+        assert (await types_of(registry))["v1.objects.retired"] == 0
+        assert set(objects_in(settings.storage_local_root)) == hexes(LARGE, SHARED, SMALL)
 
 
 async def test_nobody_collects_in_a_root_that_two_stores_write_to(
@@ -236,7 +249,7 @@ async def test_collections_of_one_store_do_not_take_each_other_for_a_later_one(
     await delete(registry, (await registry.ingest_tree(tree)).package_id)
     probe, raced = Collection._checked, list[str]()  # pyright: ignore[reportPrivateUsage]
 
-    async def late(self: Collection) -> tuple[Path, str, int]:
+    async def late(self: Collection) -> tuple[Path, str, dict[int, str]]:
         found = await probe(self)
         if not raced:
             raced.append((await registry.create_package("other")).package_id)
@@ -263,9 +276,11 @@ async def test_a_database_that_is_older_than_the_last_collection_collects_nothin
         assert (await collect(registry)).deleted.objects == 2
     shutil.copy(tmp_path / "earlier.db", database)
     async with open_registry(settings) as registry:
-        with pytest.raises(CollectionRefused) as refused:
-            await collect(registry)
-        assert refused.value.code == "store-rewound"
+        for name in ("before", *map(str, range(12))):  # at last, the log is longer than the one that collected
+            with pytest.raises(CollectionRefused) as refused:
+                await collect(registry)
+            assert refused.value.code == "store-rewound"
+            await registry.create_package(name)
 
 
 async def test_a_backup_after_a_collection_has_no_flaws_and_restores(
