@@ -58,7 +58,7 @@ def release_entries(command: ReleaseEntries, state: LogState) -> tuple[EntriesRe
     Raises:
         PackageNotFound: no package has this id.
         InvalidValue: the package is not gone, or the range has too many entries.
-        ProjectionDamaged: the entries in the tables do not match the totals of the packages.
+        ProjectionDamaged: the entries in the tables are not as many as the log says.
     """
     package = _gone_package(command.package_id, state)
     entries = _entries_in(package, command.first, command.last)

@@ -45,7 +45,7 @@ def condemn_objects(command: CondemnObjects, state: LogState) -> ObjectsCondemne
     Contents that are in a package and objects that are not live are skipped.
 
     Raises:
-        ProjectionDamaged: the entries in the tables do not match the totals of the packages.
+        ProjectionDamaged: the entries of a content in the tables are not as many as the log says.
     """
     object_places.check_references(command.contents, state)
     objects = _condemnable(command.contents, state)

@@ -197,7 +197,8 @@ async def test_no_statement_reads_a_whole_table(
     await scribe.send(scribe.ask(finalize(9)))
     await scribe.tell(DeletePackage(package_id_of(1), "a test"))
     [release] = await scribe.tell(ReleaseEntries(package_id_of(1), "a", "z"))
-    assert isinstance(condemned := release.written[1], ObjectsCondemned)
+    condemned = release.written[1]
+    assert isinstance(condemned, ObjectsCondemned)
     await scribe.tell(RetireObjects(condemned.objects[:2], "condemned"), RemoveObjects(condemned.objects[:2]))
     executed = dict(counts.statements)
     assert len(executed) > 15

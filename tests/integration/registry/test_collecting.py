@@ -2,10 +2,9 @@
 
 import os
 import shutil
-import sqlite3
 import tempfile
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,13 +18,17 @@ from msgspec.structs import replace
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.collecting import Collection
 from artifactstore.errors import CollectionRefused, ProjectionDamaged
-from artifactstore.ids import new_id
+from artifactstore.ids import new_id, now_us
 from artifactstore.testing.backend_conformance import address_of, key_of
 from artifactstore_protocols.collection import CollectionReport, ObjectTotals
-from artifactstore_protocols.commands import Command, CommandRequest
+from artifactstore_protocols.commands import Command, CommandRequest, IngestFiles, OnExisting, RetireObjects
+from artifactstore_protocols.entries import Entry, Place
+from artifactstore_protocols.event_types import ObjectsRetired
 from artifactstore_protocols.events import Committed
+from artifactstore_protocols.life_cycle import DeletePackage
 from artifactstore_protocols.messages import Commit
-from integration.registry.samples import add, by_hand, content_of, plant, settings_in, whole_log
+from artifactstore_protocols.releasing import ReleaseEntries
+from integration.registry.samples import add, by_hand, content_of, plant, settings_in, stream_of, whole_log
 from stored_objects import objects_in
 
 LARGE, SMALL, SHARED = b"large" * 20_000, b"small", b"shared"
@@ -469,3 +472,43 @@ async def test_the_disk_falls_to_what_packages_refer_to(registry: Registry, sett
     small = sum(path.stat().st_size for path in (root / "small").iterdir() if not path.name.endswith("-shm"))
     assert small < 1.15 * sum(len(content) for _, content in chosen[1::2])
     assert await content_of(registry, kept.package_id, "small/1") == chosen[1][1]
+
+
+async def test_a_batch_that_fills_deletes_and_releases_keeps_what_another_package_holds(registry: Registry) -> None:
+    kept = (await registry.create_package("kept")).package_id
+    await add(registry, kept, "a", SMALL)
+    gone = (await registry.create_package("gone")).package_id
+    entry = Entry("file", "x", size_bytes=len(SMALL), digest=address_of(SMALL).digest.raw, media_type="text/plain")
+    commands = (
+        IngestFiles(gone, (entry,), (), OnExisting.REFUSE),
+        DeletePackage(gone, "a test"),
+        ReleaseEntries(gone, "a", "z"),
+    )
+    outcomes = await registry._store.commit(  # pyright: ignore[reportPrivateUsage]
+        [CommandRequest(new_id(), each, "ci", None) for each in commands],
+        now_us=now_us,
+        new_id=new_id,
+        files_per_package_max=9,
+    )
+    assert [type(outcome) for outcome in outcomes] == [Committed] * 3
+    assert (await collect(registry)).condemned.objects == 0
+    assert await content_of(registry, kept, "a") == SMALL
+    assert (await registry.replay(check=True)).identical
+
+
+async def test_an_object_that_was_condemned_again_has_its_grace_again(registry: Registry) -> None:
+    """Between the look of a collection and its command, an ingest used the object, and dropped it again."""
+    package = (await registry.create_package("p")).package_id
+    place = Place("local-small", key_of(SMALL))
+
+    async def retire(until_us: int) -> Committed:
+        command = RetireObjects((place,), "condemned", until_us)
+        return await registry._commit(command, "gc", None)  # pyright: ignore[reportPrivateUsage]
+
+    await add(registry, package, "a", SMALL)
+    await registry.ingest_file(package, "a", stream_of(SHARED), replace=True)
+    seen_us = now_us()
+    await registry.ingest_file(package, "a", stream_of(SMALL), replace=True)
+    await registry.ingest_file(package, "a", stream_of(SHARED), replace=True)
+    assert (await retire(seen_us)).written == ()
+    assert (await retire(now_us())).written == (ObjectsRetired((place,), "condemned"),)
