@@ -2,6 +2,11 @@
 
 import os
 import signal
+from collections.abc import Generator
+
+import pytest
+
+from repeated_migration import repeated_migration
 
 
 def pytest_configure() -> None:
@@ -17,3 +22,10 @@ def pytest_configure() -> None:
     os.environ["ARTIFACTSTORE_PROGRESS"] = "none"
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_set_up() -> Generator[None]:
+    """Run Alembic once in this process. The processes that tests start always run it."""
+    with repeated_migration():
+        yield

@@ -62,8 +62,12 @@ def compact(file: SmallFile, check_cancelled: Callable[[], None]) -> int:
         while _cut_off(file):
             check_cancelled()
     with file.between_transactions("copying the log of small objects") as connection:
-        # Fails without an error while a reader needs the log; the next compaction or the last `close` does it then.
+        # It would keep all writers out while it waits for readers. So it does not wait: if a reader needs the log, it
+        # fails without an error, and the next compaction or the last `close` cuts the log.
+        waited_ms = _pragma(connection, "busy_timeout")
+        connection.execute("PRAGMA busy_timeout = 0")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.execute(f"PRAGMA busy_timeout = {waited_ms}")
     return max(0, before - file.size_bytes())
 
 

@@ -18,7 +18,13 @@ from event_stores import SimulatedStores, SqlStores, Stores
 __all__ = ["scribe", "store", "stores"]
 
 
-@pytest.fixture(params=[None, "sqlite_location", "postgres_location"], ids=["simulated", "sqlite", "postgresql"])
+@pytest.fixture(
+    params=[
+        pytest.param(None, id="simulated"),
+        pytest.param("sqlite_location", id="sqlite"),
+        pytest.param("postgres_location", id="postgresql", marks=pytest.mark.slow),
+    ]
+)
 async def stores(request: pytest.FixtureRequest, nursery: trio.Nursery) -> Stores:
     """A log that is empty, and the means to connect to it."""
     if request.param is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from artifactstore.backends import small_file
 from artifactstore.backends.small import SmallBackend
 from artifactstore.backends.small_file import file_below
 from artifactstore.testing.backend_conformance import key_of, keys_in, put, put_of, read
@@ -104,7 +105,11 @@ def test_an_abandoned_compaction_leaves_every_object_and_is_continued(backend: S
     assert taken(tmp_path) < before
 
 
-def test_a_reader_keeps_its_snapshot_and_the_log_until_it_ends(backend: SmallBackend, tmp_path: Path) -> None:
+def test_a_reader_keeps_its_snapshot_and_the_log_until_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr(small_file, "_BUSY_TIMEOUT_S", 86_400.0)  # a compaction that waits for the reader hangs
+    backend: SmallBackend = request.getfixturevalue("backend")
     contents = contents_of(900)
     put_all(backend, contents)
     with sqlite3.connect(file_below(tmp_path), isolation_level=None) as reader:
