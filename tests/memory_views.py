@@ -40,6 +40,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    REQUIREMENTS,
     RETENTION,
     SCHEMAS,
     TAGS,
@@ -166,6 +167,7 @@ class MemoryViews:
             state.schema_versions[text_of(row, "name")] = number_of(row, "version")
             state.schemas[f"{text_of(row, 'name')}@{number_of(row, 'version')}"] = bytes_of(row, "schema").decode()
         self._describe(numbered)
+        state.requirements.update((text_of(row, "glob"), text_of(row, "schema")) for row in self.rows(REQUIREMENTS))
         for row in self.rows(TAGS):
             state.set_tag(text_of(row, "tag"), TagState(text_of(row, "package_id"), bool(row["protected"])))
         state.keep_policies.update(self.keep_rules())
@@ -219,6 +221,10 @@ class MemoryViews:
         contents = {row["digest_primary"]: number_of(row, "size_bytes") for row in self.rows(CONTENTS)}
         held = [row for row in self.rows(LOCATIONS) if row["state"] in {"live", "condemned"}]
         condemned = [row for row in held if row["state"] == "condemned"]
+        gone = [row for row in self.rows(PACKAGES) if row["gone_at"] is not None]
+        entries = ("file_count", "link_count", "directory_count")
+        # An orphan was never stored.
+        retired = [row for row in self.rows(LOCATIONS) if row not in held and row["stored_at"] is not None]
         if not self.rows(PACKAGES) and not self.rows(LOCATIONS):
             return
         row: Row = (
@@ -233,6 +239,13 @@ class MemoryViews:
             sum(contents.get(row["digest_primary"], 0) for row in held),
             len(condemned),
             sum(contents.get(row["digest_primary"], 0) for row in condemned),
+            sum(number_of(package, column) for package in gone for column in entries),
+            sum(number_of(package, "total_bytes") for package in gone),
+            sum(package["status"] == "deleted" for package in gone),
+            sum(package["status"] == "expired" for package in gone),
+            len(retired),
+            sum(contents.get(row["digest_primary"], 0) for row in retired),
+            sum(row["state"] == "removed" for row in self.rows(LOCATIONS)),
         )
         self.apply([Put(TOTALS, [row])])
 

@@ -19,8 +19,10 @@ from artifactstore.concurrently import for_each_concurrent
 from artifactstore.dataplane import check_marker, mark_collected, marker_of
 from artifactstore.environment import in_thread
 from artifactstore.ids import now_us
+from artifactstore.last_runs import note_collection
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols.collection import (
+    ORPHAN_AGE_S,
     CollectableObject,
     CollectionProgress,
     CollectionReport,
@@ -64,7 +66,8 @@ class Collection:
         root: the local directory of the objects; None for a backend of the caller's own, in which nobody may collect.
         commit: commits a command.
         grace_s: how long condemned objects are kept, in seconds.
-        orphan_age_s: the age from which bytes without a row are orphans, in seconds.
+        orphan_age_s: the age from which bytes without a row are orphans, in seconds; None for a day, and for a preview
+            that does not list the storage.
         progress: called after each page of objects.
     """
 
@@ -76,7 +79,7 @@ class Collection:
         commit: Callable[[Command], Awaitable[Committed]],
         *,
         grace_s: float,
-        orphan_age_s: float,
+        orphan_age_s: float | None,
         progress: Callable[[CollectionProgress], None] | None,
     ) -> None:
         self._store = store
@@ -84,12 +87,13 @@ class Collection:
         self._root = root
         self._commit = commit
         self._grace_us = int(grace_s * _US)
-        self._orphan_age_s = orphan_age_s
+        self._orphan_age_s = ORPHAN_AGE_S if orphan_age_s is None else orphan_age_s
+        self._previews_storage = orphan_age_s is not None
         self._progress = progress
         self._looked_at = ObjectTotals()
         self._waiting = self._condemned = self._retired = ObjectTotals()
         self._orphans = self._late = self._deleted = ObjectTotals()
-        self._entries = self._compacted_bytes = 0
+        self._entries = self._entry_bytes = self._compacted_bytes = 0
         self._failures: list[str] = []
 
     async def run(self) -> CollectionReport:
@@ -115,24 +119,27 @@ class Collection:
                 self._compacted_bytes += compacted
             except StorageError as error:
                 self._note(str(error))
-        return self._report(dry_run=False)
+        report = self._report(dry_run=False)
+        await note_collection(self._store, report)
+        return report
 
     async def preview(self) -> CollectionReport:
         """Count what `run` would do, and change nothing.
+
+        Reads totals, and counts one by one only objects that were condemned within the grace, and objects that an
+        earlier run left retired.
 
         Raises:
             CollectionRefused: this store may not collect in this root.
         """
         await self._may_collect()
-        after = 0
-        while packages := await self._store.unreleased_packages(after=after, limit=_LISTED):
-            self._entries += sum(each.entries for each in packages)
-            after = packages[-1].number
-        condemned = await self._store.collectable_totals("condemned")
-        self._condemned = await self._store.collectable_totals("condemned", until_us=now_us() - self._grace_us)
-        self._waiting = condemned.plus(-self._condemned.objects, -self._condemned.bytes)
-        self._retired = await self._store.collectable_totals("retired")
-        for backend_id in await self._storage.ask(ListBackends()):
+        self._waiting = await self._store.waiting_totals(after_us=now_us() - self._grace_us)
+        totals = await self._store.stats()
+        self._entries, self._entry_bytes = totals.unreleased, totals.unreleased_bytes
+        ready = totals.condemned - self._waiting.objects, totals.condemned_bytes - self._waiting.bytes
+        self._condemned = ObjectTotals(*(max(0, each) for each in ready))  # others may collect between both reads
+        self._retired = await self._store.retired_totals()
+        for backend_id in await self._storage.ask(ListBackends()) if self._previews_storage else ():
             try:
                 await self._each_listed(backend_id, self._count)
             except StorageError as error:
@@ -243,11 +250,11 @@ class Collection:
         self, state: ObjectState, act: Callable[[Sequence[CollectableObject]], Awaitable[None]]
     ) -> None:
         """Call `act` for each page of the objects in a state."""
-        after: Place | None = None
+        after: CollectableObject | None = None
         while page := await self._store.collectable_objects(state, after=after, limit=_PAGE):
             await act(page)
             self._tell([(each.place, each.size_bytes) for each in page])
-            after = page[-1].place
+            after = page[-1]
 
     async def _each_listed(self, backend_id: str, act: Callable[[Listed], Awaitable[None]]) -> None:
         """Call `act` for each page of the objects that a backend has."""
@@ -328,6 +335,8 @@ class Collection:
             late=self._late,
             deleted=self._deleted,
             compacted_bytes=self._compacted_bytes,
+            entry_bytes=self._entry_bytes,
+            listed=not dry_run or self._previews_storage,
             failures=tuple(self._failures),
         )
 

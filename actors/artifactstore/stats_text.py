@@ -25,7 +25,10 @@ def stats_lines(stats: StoreStats, now_us: int) -> Sequence[tuple[str, str]]:
         ("logical size", size_text(stats.bytes)),
         ("stored size", f"{size_text(stats.object_bytes)} in {_counted(stats.objects, 'object')}"),
         ("deduplication", _ratio_text(stats)),
-        ("to collect", f"{size_text(stats.condemned_bytes)} in {_counted(stats.condemned, 'object')}"),
+        ("to collect", _to_collect(stats)),
+        ("collected", f"{size_text(stats.retired_bytes)} in {_counted(stats.retired, 'object')} so far"),
+        ("gone", f"{_counted(stats.deleted, 'package')} deleted, {stats.expired:,} expired"),
+        ("last collection", _collection_text(stats.last_collection, now_us)),
         ("last backup", _run_text(stats.last_backup, now_us)),
         ("last verification", _verified_text(stats.verification, now_us)),
     )
@@ -46,6 +49,14 @@ def _ratio_text(stats: StoreStats) -> str:
     return "nothing stored" if ratio is None else f"{ratio:.2f} times"
 
 
+def _to_collect(stats: StoreStats) -> str:
+    text = f"{size_text(stats.condemned_bytes)} in {_counted(stats.condemned, 'object')}"
+    if stats.unreleased:
+        entries = f"{stats.unreleased:,} entr{'y' if stats.unreleased == 1 else 'ies'}"
+        text += f"; {size_text(stats.unreleased_bytes)} in {entries} of gone packages, less what others hold too"
+    return text
+
+
 def _counted(number: int, thing: str) -> str:
     return counted(number, thing).replace(str(number), f"{number:,}", 1)
 
@@ -55,6 +66,13 @@ def _run_text(last: LastRun | None, now_us: int) -> str:
         return "never recorded"
     found = f", with {_counted(last.flaws, 'flaw')}" if last.flaws else ""
     return f"{age_text(now_us - last.ended_at_us)} ago, up to event {last.sequence:,}{found}"
+
+
+def _collection_text(last: LastRun | None, now_us: int) -> str:
+    if last is None:
+        return "never recorded"
+    failures = f", with {_counted(last.flaws, 'failure')}" if last.flaws else ""
+    return f"{age_text(now_us - last.ended_at_us)} ago, {_counted(last.objects, 'object')} deleted{failures}"
 
 
 def _verified_text(state: VerificationState, now_us: int) -> str:

@@ -28,6 +28,27 @@ def octets(name: str, *, nullable: bool = False) -> sa.Column[bytes]:
     return sa.Column(name, sa.LargeBinary(), nullable=nullable)
 
 
+def _create_schemas() -> None:
+    op.create_table(
+        "metadata_schemas",
+        text("name"),
+        integer("version"),
+        octets("schema"),
+        integer("registered_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("name", "version", name="pk_metadata_schemas"),
+    )
+    op.create_table(
+        "schema_requirements",
+        text("glob"),
+        text("schema"),
+        text("set_by"),
+        integer("set_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("glob", name="pk_schema_requirements"),
+    )
+
+
 def upgrade() -> None:
     op.create_table(
         "events",
@@ -225,7 +246,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_storage_locations_collectable",
         "storage_locations",
-        ["state", "digest_primary", "backend_id", "object_key"],
+        ["state", "changed_at", "digest_primary", "backend_id", "object_key"],
         sqlite_where=collectable,
         postgresql_where=collectable,
     )
@@ -261,17 +282,12 @@ def upgrade() -> None:
     )
     op.create_index("ix_artifact_holds_package_id_hold_id", "artifact_holds", ["package_id", "hold_id"])
 
-    op.create_table(
-        "metadata_schemas",
-        text("name"),
-        integer("version"),
-        octets("schema"),
-        integer("registered_at"),
-        integer("sequence"),
-        sa.PrimaryKeyConstraint("name", "version", name="pk_metadata_schemas"),
-    )
+    _create_schemas()
 
-    totals = "packages finalized files links directories total_bytes objects object_bytes condemned condemned_bytes"
+    totals = (
+        "packages finalized files links directories total_bytes objects object_bytes condemned condemned_bytes "
+        "unreleased unreleased_bytes deleted expired retired retired_bytes removed"
+    )
     op.create_table(
         "store_totals",
         integer("id"),
@@ -327,6 +343,7 @@ def downgrade() -> None:
         "artifact_parents",
         "artifact_values",
         "artifact_tags",
+        "schema_requirements",
         "metadata_schemas",
         "artifact_holds",
         "retention_state",

@@ -78,6 +78,8 @@ class CollectionReport(Struct, frozen=True):
     Attributes:
         dry_run: whether nothing was changed.
         entries: the number of entries of deleted and expired packages that were released; in a dry run, to release.
+        entry_bytes: in a dry run, the total size of the files among them. The objects of those that no other package
+            holds are condemned when the run releases them.
         waiting: condemned objects that stay, because their grace is not over.
         condemned: condemned objects whose grace is over. The run retired and deleted them.
         retired: objects that were retired before, by an ingest or a run that ended early. The run deleted them.
@@ -85,6 +87,8 @@ class CollectionReport(Struct, frozen=True):
         late: bytes at keys whose objects were deleted before, from a put that arrived late. The run deleted them.
         deleted: the objects that the run deleted.
         compacted_bytes: the number of bytes by which the compaction made the storage smaller.
+        listed: whether the storage was listed. A dry run does that only if it is given an orphan age: else it reads
+            totals and takes no longer for a large store, and `orphans` and `late` are not counted.
         failures: the reasons why some objects could not be deleted, or a backend could not be listed or compacted; at
             most 20. The next run tries again.
     """
@@ -98,6 +102,8 @@ class CollectionReport(Struct, frozen=True):
     late: ObjectTotals
     deleted: ObjectTotals
     compacted_bytes: int
+    entry_bytes: int = 0
+    listed: bool = True
     failures: tuple[str, ...] = ()
 
 

@@ -197,6 +197,10 @@ class EventStore(Protocol):
         """
         ...
 
+    async def events_of_key(self, idempotency_key: str) -> Sequence[StoredEvent]:
+        """Return the events of the command that has an idempotency key, in order; none if no command has it."""
+        ...
+
     async def wait_for_growth(self, after: int) -> int:
         """Wait until the log has grown past a sequence, and return its head.
 
@@ -306,13 +310,17 @@ class EventStore(Protocol):
         ...
 
     async def collectable_objects(
-        self, state: ObjectState, *, after: Place | None, limit: int
+        self, state: ObjectState, *, after: CollectableObject | None, limit: int
     ) -> Sequence[CollectableObject]:
-        """Return up to `limit` objects that are `condemned` or `retired`, after a place, in a fixed order."""
+        """Return up to `limit` objects that are `condemned` or `retired`, after one, the longest so first."""
         ...
 
-    async def collectable_totals(self, state: ObjectState, *, until_us: int | None = None) -> ObjectTotals:
-        """Return the totals of the objects that are `condemned` or `retired`, since `until_us` at least if given."""
+    async def retired_totals(self) -> ObjectTotals:
+        """Return the totals of the objects that are retired and not removed: those of collections that ended early."""
+        ...
+
+    async def waiting_totals(self, *, after_us: int) -> ObjectTotals:
+        """Return the totals of the objects that were condemned after a time."""
         ...
 
     async def unreleased_packages(self, *, after: int, limit: int) -> Sequence[UnreleasedPackage]:
@@ -335,11 +343,11 @@ class EventStore(Protocol):
         ...
 
     async def stats(self) -> StoreStats:
-        """Return the totals and the last backup, at a cost that no number of rows changes."""
+        """Return the totals and the last runs, at a cost that no number of rows changes."""
         ...
 
     async def note_run(self, kind: RunKind, last: LastRun) -> None:
-        """Record a complete backup in place of the one before. The log does not contain it."""
+        """Record a complete backup or collection in place of the one before. The log does not contain it."""
         ...
 
     async def due_objects(self, due: DueObjects, *, after: DueKey | None, limit: int) -> Sequence[Location]:
@@ -433,4 +441,8 @@ class EventStore(Protocol):
 
     async def metadata_schemas(self, *, after: tuple[str, int], limit: int) -> Sequence[MetadataSchema]:
         """Return up to `limit` metadata schemas after a name and a version, in the order of names and versions."""
+        ...
+
+    async def schema_requirements(self) -> Mapping[str, str]:
+        """Return the schemas that packages must have, as `NAME@VERSION`, by globs for their names."""
         ...

@@ -63,6 +63,8 @@ class Needs(Struct, frozen=True):
         occupants: the ids of packages whose needed entries may be replaced. The contents of these entries are needed,
             too.
         clock: whether the time that the store saw last is needed.
+        names: the names of packages to create. Loads all requirements, and the schemas that these names require.
+        requirements: whether all requirements are needed: which names require which schema.
     """
 
     packages: frozenset[str] = frozenset()
@@ -82,12 +84,14 @@ class Needs(Struct, frozen=True):
     occupants: frozenset[str] = frozenset()
     ranges: frozenset[tuple[str, str, str]] = frozenset()
     clock: bool = False
+    names: frozenset[str] = frozenset()
+    requirements: bool = False
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
-        flags = ("counts", "clock", "keep_policies")
+        flags = ("counts", "clock", "keep_policies", "requirements")
         names = (name for name in cls.__struct_fields__ if name not in flags)
         unions: dict[str, Any] = {
             name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
@@ -234,6 +238,13 @@ class StoreTotals(Struct):
         object_bytes: the total size of these objects.
         condemned: the number of condemned objects.
         condemned_bytes: the total size of these objects.
+        unreleased: the number of entries that deleted and expired packages still hold, until a collection.
+        unreleased_bytes: the total size of the files among these entries.
+        deleted: the number of packages that were deleted so far.
+        expired: the number of packages that have expired so far.
+        retired: the number of objects that were retired so far; orphans do not count.
+        retired_bytes: the total size of these objects.
+        removed: the number of objects that were removed so far, orphans too.
         changed: whether an event has changed a package or an object since the totals were loaded.
     """
 
@@ -247,6 +258,13 @@ class StoreTotals(Struct):
     object_bytes: int = 0
     condemned: int = 0
     condemned_bytes: int = 0
+    unreleased: int = 0
+    unreleased_bytes: int = 0
+    deleted: int = 0
+    expired: int = 0
+    retired: int = 0
+    retired_bytes: int = 0
+    removed: int = 0
     changed: bool = False
 
 
@@ -270,6 +288,7 @@ class LogState(Struct):
         referred: the contents whose number of references events have changed since the state was loaded.
         schema_versions: the latest version of each schema, by name.
         schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
+        requirements: the schemas that packages must have, as `NAME@VERSION`, by globs for the packages' names.
         tags: tags by name.
         holds: the package of each hold, by the id of the hold.
         clock_us: the time that was observed or confirmed last, or at first the time when the log began; None in an
@@ -288,6 +307,7 @@ class LogState(Struct):
     referred: set[bytes] = field(default_factory=set[bytes])
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
     schemas: dict[str, str] = field(default_factory=dict[str, str])
+    requirements: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
     keep_policies: dict[str, KeepRules] = field(default_factory=dict[str, KeepRules])
     groups: dict[str, dict[str, Candidate]] = field(default_factory=dict[str, dict[str, Candidate]])
@@ -331,6 +351,11 @@ class LogState(Struct):
         condemned = (held.state == "condemned") - (before is not None and before.state == "condemned")
         totals.condemned += condemned
         totals.condemned_bytes += condemned * size_bytes
+        if added < 0:
+            totals.retired += 1
+            totals.retired_bytes += size_bytes
+        if held.state == "removed" and (before is None or before.state != "removed"):
+            totals.removed += 1
         totals.changed = True
 
     def set_tag(self, tag: str, named: TagState | None) -> None:
@@ -367,11 +392,13 @@ class LogState(Struct):
     def fill_package(self, package: PackageState, version: int, counts: EntryCounts) -> None:
         """Set the version and the counts of a package after an event, and add the difference to the totals.
 
-        The totals leave out packages that are gone.
+        The totals count the entries of packages that are gone apart.
         """
+        before = EntryCounts(package.files, package.links, package.directories, package.total_bytes)
         if package.gone is None:
-            before = EntryCounts(package.files, package.links, package.directories, package.total_bytes)
             self._add_entries(counts, before)
+        else:
+            self._add_unreleased(counts, before)
         package.version = version
         package.files, package.links, package.directories, package.total_bytes = counts
 
@@ -383,6 +410,11 @@ class LogState(Struct):
         totals.total_bytes += counts.total_bytes - before.total_bytes
         totals.changed = True
 
+    def _add_unreleased(self, counts: EntryCounts, before: EntryCounts) -> None:
+        self.totals.unreleased += sum(counts[:3]) - sum(before[:3])
+        self.totals.unreleased_bytes += counts.total_bytes - before.total_bytes
+        self.totals.changed = True
+
     def end_package(self, package: PackageState, gone: Gone) -> None:
         """Record after an event that a package is gone, and take it out of the totals."""
         counts = EntryCounts(package.files, package.links, package.directories, package.total_bytes)
@@ -390,6 +422,9 @@ class LogState(Struct):
         package.below = {}
         self.groups.get(package.name, {}).pop(package.package_id, None)
         self._add_entries(EntryCounts(), counts)
+        self._add_unreleased(counts, EntryCounts())
+        self.totals.deleted += gone.status == "deleted"
+        self.totals.expired += gone.status == "expired"
         self.totals.packages -= 1
         self.totals.finalized -= package.finalized
 

@@ -38,5 +38,12 @@ def totals_rows(state: LogState) -> Sequence[RowOperation]:
         totals.object_bytes,
         totals.condemned,
         totals.condemned_bytes,
+        totals.unreleased,
+        totals.unreleased_bytes,
+        totals.deleted,
+        totals.expired,
+        totals.retired,
+        totals.retired_bytes,
+        totals.removed,
     )
     return [*referred, Put(TOTALS, (row,))]

@@ -33,6 +33,7 @@ __all__ = [
     "LOCATIONS",
     "PACKAGES",
     "PARENTS",
+    "REQUIREMENTS",
     "RETENTION",
     "SCHEMAS",
     "TAGS",
@@ -189,6 +190,9 @@ SCHEMAS = ViewTable(
     ("name", "version", "schema", "registered_at", "sequence"),
     key_columns=2,
 )
+REQUIREMENTS = ViewTable("schema_requirements", ("glob", "schema", "set_by", "set_at", "sequence"))
+"""The schemas that packages must have, as `NAME@VERSION`, by globs for their names."""
+
 TAGS = ViewTable("artifact_tags", ("tag", "package_id", "protected", "set_by", "set_at", "sequence"))
 """The tags that exist. The events of a tag, with the subject `tag:` and the tag, are its history."""
 
@@ -212,6 +216,13 @@ TOTALS = ViewTable(
         "object_bytes",
         "condemned",
         "condemned_bytes",
+        "unreleased",
+        "unreleased_bytes",
+        "deleted",
+        "expired",
+        "retired",
+        "retired_bytes",
+        "removed",
     ),
 )
 """The totals of the store, in one row with the id 1, so that nobody counts rows. `totals.totals_rows` writes it."""
@@ -233,6 +244,7 @@ VIEWS: tuple[ViewTable, ...] = (
     LOCATIONS,
     RETENTION,
     SCHEMAS,
+    REQUIREMENTS,
     TAGS,
     VALUES,
     PARENTS,

@@ -211,7 +211,7 @@ class SimulatedEventStore:
 
     def _reading(self) -> LogReading:
         last = self._log.events[-1].event.recorded_at_us if self._log.events else 0
-        return LogReading(self._log.head(), None, None, self._log.unfinished, recorded_at_us=last)
+        return LogReading(self._log.head(), None, None, self._log.unfinished, self._log.store_id, last)
 
     async def probe(self) -> LogReading:
         """The head."""
@@ -450,15 +450,20 @@ class SimulatedEventStore:
         return await self._read("stats", totals)
 
     async def collectable_objects(
-        self, state: ObjectState, *, after: Place | None, limit: int
+        self, state: ObjectState, *, after: CollectableObject | None, limit: int
     ) -> Sequence[CollectableObject]:
         """See `EventStore`."""
         return await self._read("collectable", lambda: self._log.tables.collectable(state, after)[:limit])
 
-    async def collectable_totals(self, state: ObjectState, *, until_us: int | None = None) -> ObjectTotals:
+    async def retired_totals(self) -> ObjectTotals:
         """See `EventStore`."""
-        found = await self.collectable_objects(state, after=None, limit=1 << 62)
-        chosen = [each.size_bytes for each in found if until_us is None or each.changed_at_us <= until_us]
+        found = await self.collectable_objects("retired", after=None, limit=1 << 62)
+        return ObjectTotals(len(found), sum(each.size_bytes for each in found))
+
+    async def waiting_totals(self, *, after_us: int) -> ObjectTotals:
+        """See `EventStore`."""
+        found = await self.collectable_objects("condemned", after=None, limit=1 << 62)
+        chosen = [each.size_bytes for each in found if each.changed_at_us > after_us]
         return ObjectTotals(len(chosen), sum(chosen))
 
     async def unreleased_packages(self, *, after: int, limit: int) -> Sequence[UnreleasedPackage]:
@@ -558,6 +563,19 @@ class SimulatedEventStore:
 
         return await self._read("left packages", look)
 
+    async def events_of_key(self, idempotency_key: str) -> Sequence[StoredEvent]:
+        """The events of the command with a key."""
+
+        def look() -> Sequence[StoredEvent]:
+            keyed = {
+                each.event.command.command_id
+                for each in self._log.events
+                if each.event.command.idempotency_key == idempotency_key
+            }
+            return [each for each in self._log.events if each.event.command.command_id in keyed]
+
+        return await self._read("events of a key", look)
+
     async def kept_by(self, package_id: str) -> tuple[int, Sequence[Tag]]:
         """What keeps a package."""
 
@@ -588,6 +606,10 @@ class SimulatedEventStore:
             return [each for each in self._log.tables.schemas() if (each.name, each.version) > after][:limit]
 
         return await self._read("schemas", page)
+
+    async def schema_requirements(self) -> Mapping[str, str]:
+        """The required schemas."""
+        return await self._read("requirements", self._log.tables.requirements)
 
     async def _read[T](self, what: str, answer: Callable[[], T]) -> T:
         """Answer from one instant, after a while. A cancelled caller leaves at once."""

@@ -6,7 +6,7 @@ is one snapshot.
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import cast, override
 
 from msgspec.structs import replace
@@ -50,9 +50,11 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    REQUIREMENTS,
     RETENTION,
     SCHEMAS,
     TAGS,
+    TOTALS,
     VALUES,
     VIEWS,
     NamedCells,
@@ -97,18 +99,8 @@ class Tables(MemoryViews):
     def stats(self) -> StoreStats:
         """See `EventStore.stats`."""
         counted = self.totals()
-        return StoreStats(
-            packages=counted.packages,
-            finalized=counted.finalized,
-            files=counted.files,
-            links=counted.links,
-            directories=counted.directories,
-            bytes=counted.total_bytes,
-            objects=counted.objects,
-            object_bytes=counted.object_bytes,
-            condemned=counted.condemned,
-            condemned_bytes=counted.condemned_bytes,
-        )
+        fields = {"bytes" if name == "total_bytes" else name: getattr(counted, name) for name in TOTALS.columns[1:]}
+        return StoreStats(**fields)
 
     def packages(self) -> list[PackageRecord]:
         """Every package, in order of creation."""
@@ -265,7 +257,7 @@ class Tables(MemoryViews):
         """The rows of live and condemned objects."""
         return [row for row in self.rows(LOCATIONS) if row["state"] in {"live", "condemned"}]
 
-    def collectable(self, state: ObjectState, after: Place | None) -> list[CollectableObject]:
+    def collectable(self, state: ObjectState, after: CollectableObject | None) -> list[CollectableObject]:
         """See `EventStore.collectable_objects`."""
         sizes = {row["digest_primary"]: number_of(row, "size_bytes") for row in self.rows(CONTENTS)}
         found = [
@@ -273,10 +265,11 @@ class Tables(MemoryViews):
             for row in self.rows(LOCATIONS)
             if row["state"] == state
         ]
-        found.sort(key=lambda each: (digest_at(each.place), each.place))
-        return [
-            each for each in found if after is None or (digest_at(each.place), each.place) > (digest_at(after), after)
-        ]
+
+        def order(each: CollectableObject) -> tuple[int, bytes, Place]:
+            return each.changed_at_us, digest_at(each.place), each.place
+
+        return sorted((each for each in found if after is None or order(each) > order(after)), key=order)
 
     def unreleased(self, after: int) -> list[UnreleasedPackage]:
         """See `EventStore.unreleased_packages`."""
@@ -434,6 +427,10 @@ class Tables(MemoryViews):
     def schemas(self) -> list[MetadataSchema]:
         """See `EventStore.metadata_schemas`."""
         return [_schema(row) for row in self.rows(SCHEMAS)]
+
+    def requirements(self) -> Mapping[str, str]:
+        """See `EventStore.schema_requirements`."""
+        return {text_of(row, "glob"): text_of(row, "schema") for row in self.rows(REQUIREMENTS)}
 
     def schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """See `EventStore.metadata_schema`."""

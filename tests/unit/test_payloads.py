@@ -43,6 +43,8 @@ from artifactstore_protocols.event_types import (
     Payload,
     PayloadInvalid,
     RetentionChanged,
+    SchemaRequirementDeleted,
+    SchemaRequirementSet,
     StoreVerified,
     TagDeleted,
     TagSet,
@@ -137,6 +139,11 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
         MetadataSchemaRegistered("build", 1, "{}"),
         {"name": "build", "version": 1, "schema": "{}"},
     ),
+    "v1.schema_requirement.set": (
+        SchemaRequirementSet("nightly*", "build@1"),
+        {"glob": "nightly*", "schema": "build@1"},
+    ),
+    "v1.schema_requirement.deleted": (SchemaRequirementDeleted("nightly*"), {"glob": "nightly*"}),
     "v1.tag.set": (TagSet("release", "p", True), {"tag": "release", "package_id": "p", "protected": True}),
     "v1.tag.deleted": (TagDeleted("release"), {"tag": "release"}),
     "v1.keep_policy.set": (

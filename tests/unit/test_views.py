@@ -37,6 +37,8 @@ from artifactstore_protocols.event_types import (
     PackageFinalized,
     Payload,
     RetentionChanged,
+    SchemaRequirementDeleted,
+    SchemaRequirementSet,
     StoreVerified,
     TagDeleted,
     TagSet,
@@ -60,6 +62,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    REQUIREMENTS,
     RETENTION,
     SCHEMAS,
     TAGS,
@@ -185,6 +188,13 @@ HOLD_ROW: NamedCells = {
     "sequence": 7,
 }
 CLOCK_ROW: NamedCells = {"id": 1, "observed_at": 70, "sequence": 7}
+REQUIREMENT_ROW: NamedCells = {
+    "glob": "nightly*",
+    "schema": "build@3",
+    "set_by": "ci",
+    "set_at": 70,
+    "sequence": 7,
+}
 SCHEMA_ROW: NamedCells = {
     "name": "build",
     "version": 3,
@@ -219,6 +229,13 @@ TOTALS_ROW: NamedCells = {
     "object_bytes": 88,
     "condemned": 7,
     "condemned_bytes": 6,
+    "unreleased": 9,
+    "unreleased_bytes": 8,
+    "deleted": 2,
+    "expired": 1,
+    "retired": 4,
+    "retired_bytes": 3,
+    "removed": 5,
 }
 TERM = blake3(reference_cbor.encode(["branch", "main"])).hexdigest(length=16)
 VALUE_ROW: NamedCells = {"package_number": 7, "key": "branch", "annotation": None, "term": TERM, "sequence": 7}
@@ -232,6 +249,7 @@ ROWS = {
     LOCATIONS: LOCATION_ROW,
     RETENTION: RETENTION_ROW,
     SCHEMAS: SCHEMA_ROW,
+    REQUIREMENTS: REQUIREMENT_ROW,
     TAGS: TAG_ROW,
     VALUES: VALUE_ROW,
     PARENTS: PARENT_ROW,
@@ -335,6 +353,8 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
         ],
     ),
     "registered": (MetadataSchemaRegistered("build", 3, '{"a":"é"}'), [put(SCHEMAS, SCHEMA_ROW)]),
+    "required": (SchemaRequirementSet("nightly*", "build@3"), [put(REQUIREMENTS, REQUIREMENT_ROW)]),
+    "no longer required": (SchemaRequirementDeleted("nightly*"), [Delete(REQUIREMENTS, (("nightly*",),))]),
     "tag set": (TagSet("release", "p", True), [put(TAGS, TAG_ROW)]),
     "created from another": (
         PackageCreated("p", "nightly", "short", 5, {}, "build@3", {"q": "blake3:1"}),
@@ -495,6 +515,7 @@ def test_tables_and_columns_have_the_order_that_digests_of_earlier_releases_were
         ("storage_locations", ("digest_primary", "backend_id", "object_key")),
         ("retention_state", ("package_id",)),
         ("metadata_schemas", ("name", "version")),
+        ("schema_requirements", ("glob",)),
         ("artifact_tags", ("tag",)),
         ("artifact_values", ("package_number", "key")),
         ("artifact_parents", ("package_number", "parent_id")),

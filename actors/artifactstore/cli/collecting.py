@@ -23,16 +23,21 @@ def gc(
         str, typer.Option("--grace", metavar="DURATION", help="Keep objects this long after their last package went.")
     ] = "24h",
     orphan_age: Annotated[
-        str,
-        typer.Option("--orphan-age", metavar="DURATION", help="Delete bytes that no event names once they are so old."),
-    ] = "24h",
+        str | None,
+        typer.Option(
+            "--orphan-age",
+            metavar="DURATION",
+            help="Delete bytes that no event names once they are so old: 24h. A dry run counts them only with it.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count, and change nothing.")] = False,
     json: Json = False,
     _quiet: Quiet = False,
     _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore gc`."""
-    grace_s, orphan_age_s = _seconds("--grace", grace), _seconds("--orphan-age", orphan_age)
+    grace_s = _seconds("--grace", grace)
+    orphan_age_s = None if orphan_age is None else _seconds("--orphan-age", orphan_age)
     with progress_bar("gc") as progress:
         report = on_store(
             lambda registry: registry.collect_garbage(
@@ -60,8 +65,11 @@ def _seconds(option: str, text: str) -> float:
 
 def _say(report: CollectionReport) -> None:
     if report.entries:
-        label = "entries of gone packages to release" if report.dry_run else "released entries of gone packages"
-        say(f"{label}: {report.entries}")
+        label, bound = "released entries of gone packages", ""
+        if report.dry_run:
+            label = "entries of gone packages to release"
+            bound = f", {size_text(report.entry_bytes)} less what other packages hold too"
+        say(f"{label}: {report.entries}{bound}")
     reasons = {
         "condemned, and the grace is over": report.condemned,
         "retired before": report.retired,
@@ -72,6 +80,8 @@ def _say(report: CollectionReport) -> None:
     for reason, totals in reasons.items():
         if totals.objects:
             say(f"{reason}: {_text(totals)}")
+    if not report.listed:
+        say("orphans: not looked for; add --orphan-age 24h, which lists all objects")
     if report.dry_run:
         say("a dry run; nothing was changed")
     else:

@@ -14,24 +14,28 @@ from artifactstore_protocols.event_types.object_places import digest_at
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import Place
-from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES
+from artifactstore_protocols.totals import TOTALS_ID
+from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, TOTALS
 
 __all__ = [
     "collectable_objects",
     "collectable_page",
-    "collectable_totals",
     "collected_contents",
     "collected_query",
     "entry_keys",
     "object_states",
-    "totals_query",
+    "retired_query",
+    "retired_totals",
     "unreleased_packages",
     "unreleased_page",
+    "waiting_queries",
+    "waiting_totals",
 ]
 
 _contents, _locations, _files, _packages = LIVE[CONTENTS], LIVE[LOCATIONS], LIVE[FILES], LIVE[PACKAGES]
 _size = func.coalesce(_contents.c.size_bytes, literal_column("0"))
 _JOINED = _locations.outerjoin(_contents, _contents.c.digest_primary == _locations.c.digest_primary)
+_totals = select(func.count(), func.coalesce(func.sum(_size), literal_column("0"))).select_from(_JOINED)
 
 
 def _in_state(state: ObjectState) -> ColumnElement[bool]:
@@ -39,19 +43,19 @@ def _in_state(state: ObjectState) -> ColumnElement[bool]:
     return _locations.c.state == literal_column(f"'{state}'")
 
 
-def collectable_page(state: ObjectState, after: Place | None, limit: int) -> Select[*tuple[Any, ...]]:
+def collectable_page(state: ObjectState, after: CollectableObject | None, limit: int) -> Select[*tuple[Any, ...]]:
     """Return the query for a page of the objects in a state, `condemned` or `retired`, in the order of the index."""
     columns = _locations.c
-    keys = columns.digest_primary, columns.backend_id, columns.object_key
+    keys = columns.changed_at, columns.digest_primary, columns.backend_id, columns.object_key
     selected = select(columns.backend_id, columns.object_key, _size, columns.changed_at).select_from(_JOINED)
     selected = selected.where(_in_state(state))
     if after is not None:
-        selected = selected.where(tuple_(*keys) > tuple_(digest_at(after), *after))
+        selected = selected.where(tuple_(*keys) > tuple_(after.changed_at_us, digest_at(after.place), *after.place))
     return selected.order_by(*keys).limit(limit)
 
 
 async def collectable_objects(
-    connection: AsyncConnection, state: ObjectState, after: Place | None, limit: int
+    connection: AsyncConnection, state: ObjectState, after: CollectableObject | None, limit: int
 ) -> Sequence[CollectableObject]:
     """Return a page of the objects in a state."""
     rows = (await connection.execute(collectable_page(state, after, limit))).all()
@@ -85,19 +89,36 @@ async def entry_keys(connection: AsyncConnection, number: int, after: str, limit
     return [str(key) for (key,) in (await connection.execute(selected.order_by(columns.path_key).limit(limit))).all()]
 
 
-def totals_query(state: ObjectState) -> Select[*tuple[Any, ...]]:
-    """Return the query that counts the objects in a state after and until a time: numbers, then bytes."""
-    selected = select(func.count(), func.coalesce(func.sum(_size), literal_column("0"))).select_from(_JOINED)
-    return selected.where(_in_state(state))
+def retired_query() -> Select[*tuple[Any, ...]]:
+    """Return the query that counts the retired objects: their number, then their bytes."""
+    return _totals.where(_in_state("retired"))
 
 
-async def collectable_totals(connection: AsyncConnection, state: ObjectState, until_us: int | None) -> ObjectTotals:
-    """Return the totals of the objects in a state, or of those that have been in it since `until_us` at least."""
-    selected = totals_query(state)
-    if until_us is not None:
-        selected = selected.where(_locations.c.changed_at <= until_us)
-    objects, size_bytes = (await connection.execute(selected)).one()
-    return ObjectTotals(int(objects), int(size_bytes))
+async def retired_totals(connection: AsyncConnection) -> ObjectTotals:
+    """Return the totals of the retired objects."""
+    return ObjectTotals(*map(int, (await connection.execute(retired_query())).one()))
+
+
+def waiting_queries(after_us: int) -> tuple[Select[*tuple[Any, ...]], Select[*tuple[Any, ...]]]:
+    """Return the queries for the time of the oldest condemned object, and for the totals of those after a time."""
+    condemned, changed_at = _in_state("condemned"), _locations.c.changed_at
+    oldest = select(changed_at).where(condemned).order_by(changed_at).limit(1)
+    return oldest, _totals.where(condemned, changed_at > after_us)
+
+
+async def waiting_totals(connection: AsyncConnection, after_us: int) -> ObjectTotals:
+    """Return the totals of the objects that were condemned after a time.
+
+    Only if there are older ones too, the others are counted: otherwise the totals of the store have the answer.
+    """
+    oldest, of_waiting = waiting_queries(after_us)
+    first_us = (await connection.execute(oldest)).scalar_one_or_none()
+    if first_us is None:
+        return ObjectTotals()
+    if first_us > after_us:
+        totals = LIVE[TOTALS].c
+        of_waiting = select(totals.condemned, totals.condemned_bytes).where(totals.id == TOTALS_ID)
+    return ObjectTotals(*map(int, (await connection.execute(of_waiting)).one()))
 
 
 async def object_states(connection: AsyncConnection, places: Collection[Place]) -> Mapping[Place, ObjectState]:

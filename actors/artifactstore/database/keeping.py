@@ -19,7 +19,9 @@ from artifactstore_protocols.views import CLOCK, HOLDS, PACKAGES, RETENTION, TAG
 
 __all__ = [
     "holds",
+    "holds_query",
     "kept_by",
+    "kept_queries",
     "left_packages",
     "left_query",
     "load_keeping",
@@ -91,11 +93,15 @@ def _holds_on(table: Table, database: str) -> Query:
     return query(selected.where(table.c.package_id == values["package_id"]), values, database)
 
 
+def holds_query(*, package_id: str | None, after: str, limit: int) -> Select[*tuple[Any, ...]]:
+    """Return the query of `holds`."""
+    wanted_holds = select(_holds).where(_holds.c.hold_id > after).order_by(_holds.c.hold_id).limit(limit)
+    return wanted_holds if package_id is None else wanted_holds.where(_holds.c.package_id == package_id)
+
+
 async def holds(connection: AsyncConnection, *, package_id: str | None, after: str, limit: int) -> Sequence[Hold]:
     """Return up to `limit` holds after an id, in the order of their ids; of one package, or of all."""
-    wanted_holds = select(_holds).where(_holds.c.hold_id > after).order_by(_holds.c.hold_id).limit(limit)
-    if package_id is not None:
-        wanted_holds = wanted_holds.where(_holds.c.package_id == package_id)
+    wanted_holds = holds_query(package_id=package_id, after=after, limit=limit)
     return [
         Hold(row.hold_id, row.package_id, row.reason, row.placed_by, time_in("placed_at", row.placed_at), row.sequence)
         for row in await connection.execute(wanted_holds)
@@ -164,13 +170,18 @@ async def left_packages(connection: AsyncConnection, *, until_us: int, after: in
     return [LeftPackage(*row) for row in rows]
 
 
+def kept_queries(package_id: str) -> tuple[Select[*tuple[Any, ...]], Select[*tuple[Any, ...]]]:
+    """Return the queries of `kept_by`: the event of the retention, and the protected tags that name the package."""
+    protected = select(_tags).where(_tags.c.package_id == package_id, _tags.c.protected == 1).order_by(_tags.c.tag)
+    return select(_retained.c.sequence).where(_retained.c.package_id == package_id), protected
+
+
 async def kept_by(connection: AsyncConnection, package_id: str) -> tuple[int, Sequence[Tag]]:
     """Return what keeps a package; see `EventStore.kept_by`."""
-    of_retention = select(_retained.c.sequence).where(_retained.c.package_id == package_id)
+    of_retention, protected = kept_queries(package_id)
     sequence = (await connection.execute(of_retention)).scalar_one_or_none()
     if sequence is None:
         raise PackageNotFound(package_id)
-    protected = select(_tags).where(_tags.c.package_id == package_id, _tags.c.protected == 1).order_by(_tags.c.tag)
     return sequence, [tag_in(row) for row in await connection.execute(protected)]
 
 

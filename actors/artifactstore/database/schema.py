@@ -229,6 +229,7 @@ Table(
     Index(
         "ix_storage_locations_collectable",
         "state",
+        "changed_at",
         "digest_primary",
         "backend_id",
         "object_key",
@@ -277,6 +278,16 @@ Table(
     _integer("version", key=True),
     _bytes("schema"),
     _integer("registered_at"),
+    _integer("sequence"),
+)
+
+Table(
+    "schema_requirements",
+    METADATA,
+    _text("glob", key=True),
+    _text("schema"),
+    _text("set_by"),
+    _integer("set_at"),
     _integer("sequence"),
 )
 

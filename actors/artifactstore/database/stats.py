@@ -1,7 +1,7 @@
-"""The totals of a store, and the record of its last backup.
+"""The totals of a store, and the records of its last backup and its last garbage collection.
 
-The totals are one row of the projection, so reading them costs the same for any number of files. The record is a row of
-this database alone: a backup changes nothing that a log should tell other stores.
+The totals are one row of the projection, so reading them costs the same for any number of files. The records are
+rows of this database alone: they say nothing that a log should tell other stores.
 """
 
 from functools import cache
@@ -22,6 +22,9 @@ from artifactstore_protocols.views import TOTALS
 __all__ = ["note_run", "stats", "stats_queries"]
 
 _BACKUP: Final[RunKind] = "backup"
+_COLLECTION: Final[RunKind] = "collection"
+_FIELDS: Final = {"total_bytes": "bytes"}
+"""Columns of the totals whose field in `StoreStats` has another name."""
 
 
 @cache
@@ -39,29 +42,21 @@ async def stats(connection: AsyncConnection) -> StoreStats:
         kind: LastRun(time_in("ended_at", ended_at_us), *counts)
         for kind, ended_at_us, *counts in (await connection.execute(of_runs)).all()
     }
-    last_backup, verified = runs.get(_BACKUP), await verification_state(connection)
+    verified = await verification_state(connection)
+    last_backup, last_collection = runs.get(_BACKUP), runs.get(_COLLECTION)
     if totals is None:
-        return StoreStats(last_backup=last_backup, verification=verified)
-    packages, finalized, files, links, directories, total_bytes, *objects = totals
-    objects, object_bytes, condemned, condemned_bytes = objects
+        return StoreStats(last_collection=last_collection, last_backup=last_backup, verification=verified)
+    row = totals._mapping  # noqa: SLF001 - SQLAlchemy's public name for the cells of a row by column
     return StoreStats(
-        packages=packages,
-        finalized=finalized,
-        files=files,
-        links=links,
-        directories=directories,
-        bytes=total_bytes,
-        objects=objects,
-        object_bytes=object_bytes,
-        condemned=condemned,
-        condemned_bytes=condemned_bytes,
+        **{_FIELDS.get(name, name): row[name] for name in TOTALS.columns[1:]},
+        last_collection=last_collection,
         last_backup=last_backup,
         verification=verified,
     )
 
 
 async def note_run(transaction: Transaction, kind: RunKind, last: LastRun) -> None:
-    """Record that a backup is complete. It replaces the record of the one before."""
+    """Record that a backup or a collection is complete. It replaces the record of the one before."""
     row = (kind, last.ended_at_us, last.sequence, last.objects, last.flaws)
     statement = insertion(last_runs, [row], transaction.database, OnConflict.OVERWRITE)
     await execute_all(transaction.connection, [statement])

@@ -155,6 +155,14 @@ class SqlEventStore:
         finally:
             left = True
 
+    async def events_of_key(self, idempotency_key: str) -> Sequence[StoredEvent]:
+        """Return the events of the command that has a key."""
+
+        async def read(connection: AsyncConnection) -> Sequence[StoredEvent]:
+            return await run(connection, events.find_commands((), (idempotency_key,), connection.dialect.name))
+
+        return await self._database.read(read)
+
     async def package(self, package_id: str) -> PackageRecord:
         """Return a package."""
         return await self._database.read(lambda connection: queries.package(connection, package_id))
@@ -260,16 +268,20 @@ class SqlEventStore:
         return await self._database.read(queries.flagged_counts)
 
     async def collectable_objects(
-        self, state: ObjectState, *, after: Place | None, limit: int
+        self, state: ObjectState, *, after: CollectableObject | None, limit: int
     ) -> Sequence[CollectableObject]:
         """Return a page of condemned or retired objects."""
         return await self._database.read(
             lambda connection: collectable.collectable_objects(connection, state, after, limit)
         )
 
-    async def collectable_totals(self, state: ObjectState, *, until_us: int | None = None) -> ObjectTotals:
-        """Return the totals of condemned or retired objects."""
-        return await self._database.read(lambda connection: collectable.collectable_totals(connection, state, until_us))
+    async def retired_totals(self) -> ObjectTotals:
+        """Return the totals of the retired objects."""
+        return await self._database.read(collectable.retired_totals)
+
+    async def waiting_totals(self, *, after_us: int) -> ObjectTotals:
+        """Return the totals of the objects that were condemned after a time."""
+        return await self._database.read(lambda connection: collectable.waiting_totals(connection, after_us))
 
     async def unreleased_packages(self, *, after: int, limit: int) -> Sequence[UnreleasedPackage]:
         """Return a page of gone packages that still hold entries."""
@@ -383,3 +395,7 @@ class SqlEventStore:
         return await self._database.read(
             lambda connection: queries.metadata_schemas(connection, after=after, limit=limit)
         )
+
+    async def schema_requirements(self) -> Mapping[str, str]:
+        """Return the schemas that packages must have, by globs for their names."""
+        return await self._database.read(queries.schema_requirements)

@@ -31,6 +31,7 @@ __all__ = [
     "due_objects",
     "due_query",
     "due_totals",
+    "files_with_content_query",
     "last_event_before",
     "state_queries",
     "unused_places",
@@ -108,15 +109,16 @@ async def last_event_before(connection: AsyncConnection, at_us: int) -> int:
     return below
 
 
+def files_with_content_query(digest: bytes) -> Select[*tuple[Any, ...]]:
+    """Return the query of `count_files_with_content`."""
+    joined = _files.join(_packages, _packages.c.created_sequence == _files.c.package_number)
+    counting = select(func.count()).select_from(joined)
+    return counting.where(_files.c.digest_primary == digest, _packages.c.gone_sequence.is_(None))
+
+
 async def count_files_with_content(connection: AsyncConnection, content_address: str) -> int:
     """Return the number of files with a content, by the index on contents; those of gone packages do not count."""
-    digest = ContentAddress.parse(content_address).digest.raw
-    query = (
-        select(func.count())
-        .select_from(_files)
-        .join(_packages, _packages.c.created_sequence == _files.c.package_number)
-        .where(_files.c.digest_primary == digest, _packages.c.gone_sequence.is_(None))
-    )
+    query = files_with_content_query(ContentAddress.parse(content_address).digest.raw)
     return int((await connection.execute(query)).scalar_one())
 
 

@@ -39,6 +39,12 @@ from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALI
 from artifactstore_protocols.event_types.placing import Totals
 from artifactstore_protocols.event_types.retention_changed import RETENTION_CHANGED, RetentionChanged
 from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
+from artifactstore_protocols.event_types.schema_required import (
+    SCHEMA_REQUIREMENT_DELETED,
+    SCHEMA_REQUIREMENT_SET,
+    SchemaRequirementDeleted,
+    SchemaRequirementSet,
+)
 from artifactstore_protocols.event_types.store_verified import STORE_VERIFIED, StoreVerified
 from artifactstore_protocols.event_types.tag_deleted import TAG_DELETED, TagDeleted
 from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
@@ -69,6 +75,8 @@ __all__ = [
     "PACKAGE_FINALIZED",
     "RETENTION_CHANGED",
     "SCHEMA_REGISTERED",
+    "SCHEMA_REQUIREMENT_DELETED",
+    "SCHEMA_REQUIREMENT_SET",
     "STORE_VERIFIED",
     "TAG_DELETED",
     "TAG_SET",
@@ -99,6 +107,8 @@ __all__ = [
     "Payload",
     "PayloadInvalid",
     "RetentionChanged",
+    "SchemaRequirementDeleted",
+    "SchemaRequirementSet",
     "StoreVerified",
     "TagDeleted",
     "TagSet",
@@ -138,6 +148,8 @@ type Payload = (
     | RetentionChanged
     | ClockObserved
     | ClockConfirmed
+    | SchemaRequirementSet
+    | SchemaRequirementDeleted
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -169,6 +181,8 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         RetentionChanged: RETENTION_CHANGED,
         ClockObserved: CLOCK_OBSERVED,
         ClockConfirmed: CLOCK_CONFIRMED,
+        SchemaRequirementSet: SCHEMA_REQUIREMENT_SET,
+        SchemaRequirementDeleted: SCHEMA_REQUIREMENT_DELETED,
     }
 )
 

@@ -9,16 +9,18 @@ import pytest
 from sqlalchemy import Select, text
 
 from artifactstore.database.asyncio_core import AsyncConnection
-from artifactstore.database.collectable import collectable_page, totals_query, unreleased_page
+from artifactstore.database.collectable import collectable_page, retired_query, unreleased_page, waiting_queries
 from artifactstore.database.database import Database
 from artifactstore.database.keep_policies import next_name_query
-from artifactstore.database.keeping import left_query, retained_query
+from artifactstore.database.keeping import holds_query, kept_queries, left_query, retained_query
 from artifactstore.database.queries import differing_entries, entries_query, listing_query, queries_for
+from artifactstore.database.rare_names import named_query
 from artifactstore.database.schema import LIVE
 from artifactstore.database.stats import stats_queries
 from artifactstore.database.usage import name_usage_query, unique_usage_query
-from artifactstore.database.verification import due_query, state_queries
+from artifactstore.database.verification import due_query, files_with_content_query, state_queries
 from artifactstore.database.views import row_statements
+from artifactstore_protocols.collection import CollectableObject
 from artifactstore_protocols.package_listing import EntryFilter, EntryListing, PackageFilter, PackageListing
 from artifactstore_protocols.package_references import (
     ByDigest,
@@ -174,15 +176,46 @@ async def test_a_range_is_marked_by_the_index(database: Database, sample: Sample
     assert any("ix_storage_locations_verified" in step for step in steps), steps
 
 
-@pytest.mark.parametrize("after", [None, Place("local", f"blake3/01/01/{'01' * 32}")], ids=["first", "next"])
+COLLECTABLE = CollectableObject(Place("local", f"blake3/01/01/{'01' * 32}"), 0, 7)
+
+
+@pytest.mark.parametrize("after", [None, COLLECTABLE], ids=["first", "next"])
 @pytest.mark.parametrize("state", ["condemned", "retired"])
 async def test_a_collection_reads_only_what_it_collects(
-    database: Database, state: ObjectState, after: Place | None
+    database: Database, state: ObjectState, after: CollectableObject | None
 ) -> None:
-    for selected in (collectable_page(state, after, 100), totals_query(state)):
-        steps = await database.read(partial(plan_in_order, selected=selected))
-        assert any("ix_storage_locations_collectable" in step for step in steps), steps
-        assert not any("SCAN storage_locations" in step and "INDEX" not in step for step in steps), steps
+    await check_collectable(database, collectable_page(state, after, 100))
+
+
+async def check_collectable(database: Database, selected: Select[tuple[Any, ...]]) -> None:
+    """It reads the objects in order, by the index of those that a collection sees."""
+    steps = await database.read(partial(plan_in_order, selected=selected))
+    assert any("ix_storage_locations_collectable" in step for step in steps), steps
+    assert not any(step.startswith("SCAN") or "Seq Scan" in step or "TEMP B-TREE" in step for step in steps), steps
+
+
+async def test_a_dry_run_of_a_collection_reads_totals_and_counts_what_waits_by_its_time(database: Database) -> None:
+    await check_plan(database, stats_queries()[0], "store_totals")
+    await check_collectable(database, retired_query())
+    for selected in waiting_queries(after_us=7):
+        await check_collectable(database, selected)
+    steps = await database.read(partial(plan_in_order, selected=waiting_queries(after_us=7)[1]))
+    assert any("changed_at>" in step.replace(" ", "") for step in steps), steps
+
+
+async def test_what_keeps_a_package_is_explained_by_searches(database: Database) -> None:
+    retention, protected = kept_queries("p")
+    for selected, table in ((retention, "retention_state"), (protected, "artifact_tags")):
+        await check_plan(database, selected, table)
+    for package_id in (None, "p"):
+        await check_plan(database, holds_query(package_id=package_id, after="h", limit=9), "artifact_holds")
+
+
+async def test_the_files_with_a_content_are_counted_by_its_index(database: Database) -> None:
+    selected = files_with_content_query(b"d" * 32)
+    await check_plan(database, selected, "artifact_files")
+    steps = await database.read(partial(plan, selected=selected))
+    assert any("ix_artifact_files_digest_primary_package_number" in step for step in steps), steps
 
 
 async def test_gone_packages_that_hold_entries_are_found_by_an_index(database: Database) -> None:
@@ -288,6 +321,18 @@ async def test_a_file_name_is_searched_by_its_index(database: Database, wanted: 
         await check_order(database, selected)
         steps = await database.read(partial(plan_in_order, selected=selected))
         assert any("ix_artifact_files_name" in step for step in steps), steps
+
+
+async def test_files_of_rare_names_are_searched_by_the_index_of_names(database: Database) -> None:
+    for glob, condition in (("docs/a.md", "="), ("crash*", ">"), ("logs/crash*", ">")):
+        steps = await database.read(partial(plan_in_order, selected=named_query(glob)))
+        assert any("ix_artifact_files_name" in step for step in steps), steps
+        conditions = [step for step in steps if step.startswith("SEARCH") or "Index Cond" in step]
+        assert any(condition in step for step in conditions), steps
+        # The packages that are left, few enough to sort their files, are read by their numbers.
+        page = EntryListing(EntryFilter(path=glob), after=(7, "a"))
+        steps = await database.read(partial(plan_in_order, selected=entries_query(page, None, [7, 5, 3])))
+        assert not any(step.startswith("SCAN") or "Seq Scan" in step for step in steps), steps
 
 
 async def check_order(database: Database, selected: Select[tuple[Any, ...]]) -> None:

@@ -123,6 +123,7 @@ async def test_a_lone_small_command_takes_three_hops(scribe: Scribe, counts: Cou
         "SELECT",  # events of this command
         "SELECT",  # the totals of the store
         "SELECT",  # the package
+        "SELECT",  # the required schemas
         "INSERT",  # the event
         "INSERT",  # the package
         "INSERT",  # its retention
@@ -212,6 +213,7 @@ async def test_no_statement_reads_a_whole_table(
     assert scans <= {
         "SCAN log_head",
         "SCAN store_clock USING COVERING INDEX sqlite_autoindex_store_clock_1",
+        "SCAN schema_requirements",  # of at most 100 rows
         "SCAN wanted",
         "SCAN CONSTANT ROW",
         "SCAN 2 CONSTANT ROWS",

@@ -2,10 +2,11 @@
 
 import trio
 
+from artifactstore_protocols.collection import ObjectTotals
 from artifactstore_protocols.commands import OnExisting
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.store_stats import LastRun, StoreStats
-from command_strategies import Create, FileStep, Ingest
+from command_strategies import Create, FileStep, Ingest, Step
 from database_tools import Scribe
 from event_stores import Stores
 from memory_log import MemoryLog
@@ -18,6 +19,12 @@ async def test_an_empty_log_has_nothing_and_nobody_has_looked_at_it(store: Event
 
 async def test_the_totals_are_what_counting_every_row_gives(store: EventStore, scribe: Scribe) -> None:
     memory = await tell_story(scribe)
+    replaced = [Ingest(50, (FileStep("a", content, False),), OnExisting.REPLACE) for content in (b"first", b"2", b"3")]
+    steps: list[Step] = [Create(50, "short", {}), *replaced]
+    for step in steps:
+        command = memory.command(step)
+        assert memory.commit(command) is None
+        await scribe.tell(command)
     counted = memory.views.totals()
     stats = await store.stats()
     assert (stats.packages, stats.finalized) == (counted.packages, counted.finalized)
@@ -27,6 +34,14 @@ async def test_the_totals_are_what_counting_every_row_gives(store: EventStore, s
         counted.objects,
         counted.object_bytes,
     )
+    assert (stats.unreleased, stats.deleted, stats.expired) == (counted.unreleased, counted.deleted, counted.expired)
+    condemned = await store.collectable_objects("condemned", after=None, limit=1000)
+    retired = await store.collectable_objects("retired", after=None, limit=1000)
+    assert await store.retired_totals() == ObjectTotals(len(retired), sum(each.size_bytes for each in retired))
+    for after_us in {0, 1 << 60, *(each.changed_at_us - late for each in condemned for late in (0, 1))}:
+        sizes = [each.size_bytes for each in condemned if each.changed_at_us > after_us]
+        assert await store.waiting_totals(after_us=after_us) == ObjectTotals(len(sizes), sum(sizes))
+    assert len({each.changed_at_us for each in condemned}) > 1
     assert min(stats.packages, stats.finalized, stats.files, stats.objects, stats.object_bytes) > 0
     assert_identical(await store.replay(rebuild=False), memory)
 

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.collecting import Collection
+from artifactstore.database.location import DatabaseLocation
 from artifactstore.errors import CollectionRefused, ProjectionDamaged
 from artifactstore.ids import new_id, now_us
 from artifactstore.testing.backend_conformance import address_of, key_of
@@ -32,6 +33,21 @@ from integration.registry.samples import add, by_hand, content_of, plant, settin
 from stored_objects import objects_in
 
 LARGE, SMALL, SHARED = b"large" * 20_000, b"small", b"shared"
+
+on_both = pytest.mark.parametrize(
+    "settings", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+"""Runs a test on SQLite, and as a slow one on PostgreSQL."""
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """A store that does not exist yet, on the database that `on_both` asks for."""
+    settings = settings_in(tmp_path / "store")
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return settings
+    location = cast("DatabaseLocation", request.getfixturevalue("postgres_location"))
+    return replace(settings, database_url=location.url.render_as_string(hide_password=False))
 
 
 def hexes(*contents: bytes) -> set[str]:
@@ -50,6 +66,7 @@ async def types_of(registry: Registry) -> Counter[str]:
     return Counter(stored.event.type for stored in await whole_log(registry))
 
 
+@on_both
 async def test_only_what_no_package_refers_to_is_deleted(registry: Registry, settings: Settings, tree: Path) -> None:
     plant(tree, {"a": LARGE, "b": SMALL, "c": SHARED})
     gone = await registry.ingest_tree(tree, name="gone")
@@ -73,6 +90,7 @@ async def test_only_what_no_package_refers_to_is_deleted(registry: Registry, set
     assert await types_of(registry) == before
 
 
+@on_both
 async def test_a_dry_run_counts_by_reason_and_changes_nothing(
     registry: Registry, settings: Settings, tree: Path
 ) -> None:
@@ -87,15 +105,23 @@ async def test_a_dry_run_counts_by_reason_and_changes_nothing(
     report = await registry.collect_garbage(dry_run=True, grace_s=0.0, orphan_age_s=0.0)
     assert report.dry_run
     assert (report.entries, report.condemned, report.orphans) == (2, ObjectTotals(), ObjectTotals(1, 6))
-    assert report.deleted == ObjectTotals()
+    assert (report.deleted, report.entry_bytes, report.listed) == (ObjectTotals(), len(LARGE) + len(SMALL), True)
     kept = await registry.collect_garbage(dry_run=True)
-    assert (kept.orphans, kept.waiting) == (ObjectTotals(), ObjectTotals())
+    assert (kept.orphans, kept.waiting, kept.listed) == (ObjectTotals(), ObjectTotals(), False)
+    stats = await registry.stats()
+    assert (stats.unreleased, stats.unreleased_bytes, stats.deleted) == (2, report.entry_bytes, 2)
     assert (await whole_log(registry), objects_in(settings.storage_local_root)) == (log, objects)
     assert (settings.storage_local_root / "artifactstore-root").read_bytes() == marker
     real = await collect(registry)
     assert (real.entries, real.condemned.objects, real.orphans.objects) == (2, 2, 1)
+    stats = await registry.stats()
+    assert (stats.unreleased, stats.unreleased_bytes, stats.condemned, stats.objects) == (0, 0, 0, 0)
+    assert (stats.retired, stats.retired_bytes, stats.removed) == (2, report.entry_bytes, 3), "the orphan too"
+    assert stats.last_collection is not None
+    assert (stats.last_collection.objects, stats.last_collection.flaws) == (3, 0)
 
 
+@on_both
 async def test_a_condemned_object_is_used_again_without_writing_its_bytes(
     registry: Registry, settings: Settings, tree: Path
 ) -> None:
@@ -118,6 +144,7 @@ async def test_a_condemned_object_is_used_again_without_writing_its_bytes(
     assert await content_of(registry, second.package_id, "a") == LARGE
 
 
+@on_both
 async def test_a_content_that_was_deleted_comes_back_under_its_next_key(
     registry: Registry, settings: Settings, tree: Path
 ) -> None:
@@ -137,6 +164,7 @@ async def test_a_content_that_was_deleted_comes_back_under_its_next_key(
     assert await content_of(registry, again.package_id, "a") == LARGE
 
 
+@on_both
 async def test_a_replaced_file_is_collected(registry: Registry, settings: Settings) -> None:
     package = (await registry.create_package("p")).package_id
     await add(registry, package, "a", SMALL)
@@ -152,6 +180,7 @@ def _source(settings: Settings, content: bytes) -> Path:
     return directory / "f"
 
 
+@on_both
 async def test_orphans_go_by_age_and_other_files_never(registry: Registry, settings: Settings, tree: Path) -> None:
     plant(tree, {"a": LARGE})
     kept = await registry.ingest_tree(tree)
@@ -244,6 +273,7 @@ async def test_a_store_that_only_reads_leaves_the_root_to_its_owner(
         await collect(registry)
 
 
+@on_both
 async def test_collections_of_one_store_do_not_take_each_other_for_a_later_one(
     registry: Registry, settings: Settings, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +316,7 @@ async def test_a_database_that_is_older_than_the_last_collection_collects_nothin
             await registry.create_package(name)
 
 
+@on_both
 async def test_a_backup_after_a_collection_has_no_flaws_and_restores(
     registry: Registry, tree: Path, tmp_path: Path
 ) -> None:
@@ -306,6 +337,7 @@ async def test_a_backup_after_a_collection_has_no_flaws_and_restores(
 
 
 @pytest.mark.slow
+@on_both
 async def test_collectors_and_ingests_run_together(settings: Settings, tmp_path: Path) -> None:
     """Every ingest ends, and every package that is not deleted is whole."""
     kept: dict[str, dict[str, bytes]] = {}
@@ -449,29 +481,6 @@ async def _run(directory: Path, steps: list[tuple[Any, ...]]) -> None:  # noqa: 
         assert {name.partition(".")[0] for name in objects_in(root)} == hexes(*held)
         assert (await registry.replay(check=True)).identical
         assert (await registry.verify()).sound
-
-
-@pytest.mark.slow
-async def test_the_disk_falls_to_what_packages_refer_to(registry: Registry, settings: Settings, tree: Path) -> None:
-    chosen = [(number, os.urandom(1000 + 37 * number)) for number in range(1600)]
-    plant(tree, {f"small/{number}": content for number, content in chosen})
-    plant(tree, {f"large/{number}": os.urandom(300_000) for number in range(20)})
-    gone = await registry.ingest_tree(tree, name="gone")
-    shutil.rmtree(tree / "large")
-    for number, _content in chosen[::2]:
-        (tree / "small" / f"{number}").unlink()
-    plant(tree, {"large/kept": os.urandom(500_000)})
-    kept = await registry.ingest_tree(tree, name="kept")
-    await delete(registry, gone.package_id)
-    report = await collect(registry)
-    assert report.deleted == ObjectTotals(820, sum(len(content) for _, content in chosen[::2]) + 20 * 300_000)
-    root = settings.storage_local_root
-    large = [path for path in root.glob("blake3/??/??/*") if path.is_file()]
-    assert sum(path.stat().st_size for path in large) == 500_000
-    assert len(list(root.glob("blake3/??/??"))) == 1
-    small = sum(path.stat().st_size for path in (root / "small").iterdir() if not path.name.endswith("-shm"))
-    assert small < 1.15 * sum(len(content) for _, content in chosen[1::2])
-    assert await content_of(registry, kept.package_id, "small/1") == chosen[1][1]
 
 
 async def test_a_batch_that_fills_deletes_and_releases_keeps_what_another_package_holds(registry: Registry) -> None:
