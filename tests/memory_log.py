@@ -125,7 +125,7 @@ class MemoryLog:
             payloads = decide(command, self.state, entries_max=FILES_PER_PACKAGE_MAX)
         except ArtifactStoreError as refusal:
             return refusal
-        self._now_us += bool(payloads)
+        self._now_us = max(self._now_us, self.state.log_time_us) + bool(payloads)
         if payloads and not self.events:
             self.events += stored_events([LOG_BEGUN], at_us=self._now_us)
             self.state.clock_us = self._now_us

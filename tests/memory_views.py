@@ -119,7 +119,7 @@ class MemoryViews:
 
         Before the clock is observed, the time of the first of the events of the log stands for it.
         """
-        state = LogState()
+        state = LogState(references=Counter())
         for row in self.rows(PACKAGES):
             if needs is not None and row["package_id"] not in needs.packages:
                 continue
@@ -153,7 +153,6 @@ class MemoryViews:
             content = text_of(row, "digest_algorithm"), bytes_of(row, "digest_sha256"), number_of(row, "size_bytes")
             count, digest = number_of(row, "reference_count"), bytes_of(row, "digest_primary")
             state.contents[digest] = ContentState(*content, count)
-            state.references[digest] = 0
         for row in self.rows(LOCATIONS):
             place = Place(text_of(row, "backend_id"), text_of(row, "object_key"))
             status = PlaceState(
