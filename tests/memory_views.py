@@ -24,6 +24,7 @@ from artifactstore_protocols.state import (
     ObjectState,
     PackageState,
     PlaceState,
+    Purged,
     StoreTotals,
     TagState,
 )
@@ -40,6 +41,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    PURGED,
     REQUIREMENTS,
     RETENTION,
     SCHEMAS,
@@ -162,6 +164,7 @@ class MemoryViews:
                 cast("int | None", row["changed_at"]) or 0,
             )
             state.load_place(bytes_of(row, "digest_primary"), place, status)
+        state.purged.update(self.purged())
         for row in self.rows(SCHEMAS):
             state.schema_versions[text_of(row, "name")] = number_of(row, "version")
             state.schemas[f"{text_of(row, 'name')}@{number_of(row, 'version')}"] = bytes_of(row, "schema").decode()
@@ -179,6 +182,15 @@ class MemoryViews:
         state.totals = self.totals()
         state.log_time_us = events[-1].event.recorded_at_us if events else 0
         return state
+
+    def purged(self) -> dict[bytes, Purged]:
+        """The purged contents, by digest."""
+        return {
+            bytes_of(row, "digest_primary"): Purged(
+                number_of(row, "purged_at"), text_of(row, "purged_by"), text_of(row, "reason")
+            )
+            for row in self.rows(PURGED)
+        }
 
     def keep_rules(self) -> dict[str, KeepRules]:
         """The rules of every keep policy, by its group."""

@@ -24,6 +24,7 @@ __all__ = [
     "ObjectState",
     "PackageState",
     "PlaceState",
+    "Purged",
     "StoreTotals",
     "TagState",
 ]
@@ -208,6 +209,14 @@ class ContentState(Struct, gc=False):
     references: int = 0
 
 
+class Purged(NamedTuple):
+    """When a content was purged, in microseconds since 1970 UTC, by which principal, and why."""
+
+    at_us: int
+    by: str
+    reason: str
+
+
 class TagState(NamedTuple):
     """The package that a tag names, and whether the tag is protected."""
 
@@ -286,6 +295,7 @@ class LogState(Struct):
         references: by primary digest, the number of entries that were counted in the tables; only requested ones.
             Each equals the `ContentState.references` of its content, unless somebody has changed a table by hand.
         referred: the contents whose number of references events have changed since the state was loaded.
+        purged: by primary digest, the requested contents that were purged.
         schema_versions: the latest version of each schema, by name.
         schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
         requirements: the schemas that packages must have, as `NAME@VERSION`, by globs for the packages' names.
@@ -305,6 +315,7 @@ class LogState(Struct):
     objects: dict[bytes, dict[Place, PlaceState]] = field(default_factory=dict[bytes, dict[Place, PlaceState]])
     references: dict[bytes, int] = field(default_factory=dict[bytes, int])
     referred: set[bytes] = field(default_factory=set[bytes])
+    purged: dict[bytes, Purged] = field(default_factory=dict[bytes, Purged])
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
     schemas: dict[str, str] = field(default_factory=dict[str, str])
     requirements: dict[str, str] = field(default_factory=dict[str, str])

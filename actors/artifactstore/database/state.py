@@ -12,6 +12,7 @@ from artifactstore.database.bulk import Query, Steps, lookup, query, wanted
 from artifactstore.database.files import content_columns, entry_in, path_of
 from artifactstore.database.keep_policies import load_keep_policies
 from artifactstore.database.keeping import load_keeping
+from artifactstore.database.purged import load_purged
 from artifactstore.database.schema import LIVE, ViewTables
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.metadata_schema import parse_reference
@@ -132,6 +133,7 @@ def _load_contents(state: LogState, tables: ViewTables, digests: Iterable[bytes]
         yield lookup(_places(tables[LOCATIONS], database), keys)
     ):
         state.load_place(digest, Place(backend_id, object_key), PlaceState(integrity, sequence, held, at_us or 0))
+    yield from load_purged(state, tables, [digest for (digest,) in keys], database)
 
 
 def _load_references(state: LogState, files: Table, digests: Collection[bytes], database: str) -> Steps[None]:
