@@ -67,7 +67,7 @@ from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES
-from artifactstore_protocols.state import EntryCounts, LogState
+from artifactstore_protocols.state import LogState
 from artifactstore_protocols.verification import EVERY_OBJECT, SEED_MAX, SHARE_ALL_PPM, Sample, VerifiedKey
 from strategies import metadata_maps, paths
 
@@ -261,7 +261,7 @@ def evolved(state: LogState, *commands: Command, entries_max: int = 1000, after:
 
 def opened(*files: tuple[str, bytes]) -> LogState:
     """The state once the first package is open and holds these files."""
-    state = evolved(LogState(counts=(EntryCounts(), EntryCounts())), created())
+    state = evolved(LogState(), created())
     return evolved(state, ingest(*(ingested(path, content) for path, content in files)), after=1) if files else state
 
 

@@ -1,5 +1,6 @@
 """A whole store in memory: decisions, a log and views, without a database. What tests compare replays with."""
 
+from collections import Counter
 from typing import cast
 
 from msgspec import structs
@@ -50,7 +51,7 @@ from artifactstore_protocols.manifest import (
 from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.purging import PurgeContents
 from artifactstore_protocols.releasing import ReleaseEntries
-from artifactstore_protocols.state import EntryCounts, LogState
+from artifactstore_protocols.state import LogState
 from artifactstore_protocols.verification import VerifiedKey
 from artifactstore_protocols.views import (
     FILES,
@@ -111,7 +112,7 @@ class MemoryLog:
     """
 
     def __init__(self) -> None:
-        self.state = LogState(counts=(EntryCounts(), EntryCounts()))
+        self.state = LogState()
         self.events: list[StoredEvent] = []
         self.views = MemoryViews()
         self._now_us = 1_000_000
@@ -126,17 +127,18 @@ class MemoryLog:
             payloads = decide(command, self.state, entries_max=FILES_PER_PACKAGE_MAX)
         except ArtifactStoreError as refusal:
             return refusal
-        self._now_us += bool(payloads)
+        self._now_us = max(self._now_us, self.state.log_time_us) + bool(payloads)
         if payloads and not self.events:
             self.events += stored_events([LOG_BEGUN], at_us=self._now_us)
             self.state.clock_us = self._now_us
         events = stored_events(payloads, after=len(self.events), at_us=self._now_us)
         for stored, payload in zip(events, payloads, strict=True):
             type_of(payload).evolve(payload, stored, self.state)
+            self.state.log_time_us = self._now_us
             self.events.append(stored)
             self.views.apply(project(stored, payload))
         self.views.count_totals()
-        self.state.counts = self.views.counts()
+        self.state.references = Counter({digest: each.references for digest, each in self.state.contents.items()})
         self.state.groups = self.views.groups()
         return None
 

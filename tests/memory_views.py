@@ -18,7 +18,6 @@ from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.paths import ancestors
 from artifactstore_protocols.state import (
     ContentState,
-    EntryCounts,
     Gone,
     LogState,
     Needs,
@@ -122,7 +121,7 @@ class MemoryViews:
 
         Before the clock is observed, the time of the first of the events of the log stands for it.
         """
-        state = LogState()
+        state = LogState(references=Counter())
         for row in self.rows(PACKAGES):
             if needs is not None and row["package_id"] not in needs.packages:
                 continue
@@ -154,11 +153,15 @@ class MemoryViews:
                     package.below.setdefault(above, path_of(row))
         for row in self.rows(CONTENTS):
             content = text_of(row, "digest_algorithm"), bytes_of(row, "digest_sha256"), number_of(row, "size_bytes")
-            state.contents[bytes_of(row, "digest_primary")] = ContentState(*content)
+            count, digest = number_of(row, "reference_count"), bytes_of(row, "digest_primary")
+            state.contents[digest] = ContentState(*content, count)
         for row in self.rows(LOCATIONS):
             place = Place(text_of(row, "backend_id"), text_of(row, "object_key"))
             status = PlaceState(
-                text_of(row, "integrity"), number_of(row, "sequence"), cast("ObjectState", row["state"])
+                text_of(row, "integrity"),
+                number_of(row, "sequence"),
+                cast("ObjectState", row["state"]),
+                cast("int | None", row["changed_at"]) or 0,
             )
             state.load_place(bytes_of(row, "digest_primary"), place, status)
         state.purged.update(self.purged())
@@ -176,8 +179,8 @@ class MemoryViews:
             if row["kind"] == KIND_FILE:
                 digest = bytes_of(row, "digest_primary")
                 state.references[digest] = state.references.get(digest, 0) + 1
-        state.counts = self.counts()
         state.totals = self.totals()
+        state.log_time_us = events[-1].event.recorded_at_us if events else 0
         return state
 
     def purged(self) -> dict[bytes, Purged]:
@@ -218,7 +221,11 @@ class MemoryViews:
         )
 
     def count_totals(self) -> None:
-        """Write the row of totals anew, by counting all rows; there is none before a package or an object."""
+        """Write the totals and the references anew, by counting all rows; no totals before a package or an object."""
+        references = Counter(row["digest_primary"] for row in self.rows(FILES))
+        for content in self.rows(CONTENTS):
+            digest = content["digest_primary"]
+            self.apply([Update(CONTENTS, (digest,), {"reference_count": references[digest]})])
         packages = [row for row in self.rows(PACKAGES) if row["gone_at"] is None]
         numbers = {row["created_sequence"] for row in packages}
         kinds = Counter(row["kind"] for row in self.rows(FILES) if row["package_number"] in numbers)
@@ -276,14 +283,6 @@ class MemoryViews:
             package = packages.get(number_of(row, "package_number"))
             if package is not None and row["annotation"] is not None:
                 package.annotations[text_of(row, "key")] = json.loads(text_of(row, "annotation"))
-
-    def counts(self) -> tuple[EntryCounts, EntryCounts]:
-        """All entries: counted, and as the packages' totals state them."""
-        kinds = Counter(row["kind"] for row in self.rows(FILES))
-        sizes = (self._content(row)[2] for row in self.rows(FILES) if row["kind"] == KIND_FILE)
-        columns = ("file_count", "link_count", "directory_count", "total_bytes")
-        stated = (sum(number_of(row, column) for row in self.rows(PACKAGES)) for column in columns)
-        return EntryCounts(kinds[KIND_FILE], kinds[KIND_LINK], kinds[KIND_DIRECTORY], sum(sizes)), EntryCounts(*stated)
 
     def _entry(self, row: NamedCells) -> Entry:
         if row["kind"] == KIND_LINK:

@@ -74,8 +74,8 @@ _JSON_NOTES: Mapping[str, str] = MappingProxyType(
         "package add": " for a directory, then for a file",
         "package show": " and `file_list`, the entries",
         "backup": "; the second with `--check`",
-        "doctor": ": each setting has `value, origin`; `root` has `store_id, collected_at`, or is null if nobody has "
-        "claimed it; each finding has `check, problem, remedy`",
+        "doctor": ": each setting has `value, origin`; `root` has `store_id, collected_at, event_id`, or is null "
+        "if nobody has claimed it; each finding has `check, problem, remedy`",
         "events": "; the second with `--export`, the third with `--import`",
     }
 )

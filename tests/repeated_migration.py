@@ -7,10 +7,12 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
-from sqlalchemy import Connection, event, inspect
+from sqlalchemy import Connection, event, inspect, update
 
 from artifactstore.database import migrate
+from artifactstore.database.schema import log_head
 
 __all__ = ["repeated_migration"]
 
@@ -30,17 +32,18 @@ def repeated_migration() -> Generator[None]:
         elif kind in recorded:
             for statement, parameters in recorded[kind]:
                 connection.exec_driver_sql(statement, parameters or None)
+            connection.execute(update(log_head).values(store_id=str(uuid4())))  # each database has its own
         else:
             sent: _Sent = []
             with _recording(connection, sent):
                 run_alembic(connection, target, name)
             recorded[kind] = sent
 
-    vars(migrate)["_run_alembic"] = run
+    migrate.__dict__["_run_alembic"] = run
     try:
         yield
     finally:
-        vars(migrate)["_run_alembic"] = run_alembic
+        migrate.__dict__["_run_alembic"] = run_alembic
 
 
 @contextmanager

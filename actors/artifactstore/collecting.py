@@ -5,8 +5,8 @@ files, condemns the objects that lose their last reference. The collection retir
 grace, deletes the bytes at retired keys, and records them as removed. Everything is in rows, so a collection that dies
 is continued by the next one, and any number of them may run at once.
 
-Bytes are deleted only at keys whose retirement is committed. Before each deletion, the root's marker gets the head of
-the log, so that a database which is put back to an earlier point never collects there.
+Bytes are deleted only at keys whose retirement is committed. Before each deletion, the root's marker gets the last
+event of the log, so that a database which is put back to an earlier point never collects there.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from artifactstore.concurrently import for_each_concurrent
-from artifactstore.dataplane import check_marker, mark_collected
+from artifactstore.dataplane import check_marker, mark_collected, marker_of
 from artifactstore.environment import in_thread
 from artifactstore.ids import now_us
 from artifactstore.last_runs import note_collection
@@ -37,6 +37,7 @@ from artifactstore_protocols.event_types import ObjectsRetired
 from artifactstore_protocols.event_types.objects_retired import CONDEMNED, ORPHAN
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.messages import CompactStorage, DeleteObjects, ListBackends, ListObjects, StorageRole
+from artifactstore_protocols.packages import ProjectionDamaged
 from artifactstore_protocols.releasing import RELEASED_MAX, ReleaseEntries
 from artifactstore_protocols.root_markers import CollectionRefused
 from artifactstore_protocols.state import ObjectState
@@ -46,7 +47,7 @@ from artifactstore_protocols.unfinished_import import admit_command
 __all__ = ["Collection"]
 
 _COMMANDS: Final = 16
-"""Commands that are sent at once. The writer judges them in one transaction, which counts all entries once."""
+"""Commands that are sent at once. The writer judges them in one transaction."""
 
 _PAGE: Final = _COMMANDS * OBJECTS_MAX
 _LISTED: Final = 1000
@@ -184,6 +185,9 @@ class Collection:
                     await for_each_concurrent(commands, release, at_once=_COMMANDS)
                     self._entries += len(keys)
                     key = keys[-1]
+                left = await self._store.unreleased_packages(after=package.number - 1, limit=1)
+                if left and left[0].number == package.number:  # no row is left, and it still counts some
+                    raise ProjectionDamaged(f"package {package.package_id}", "no entries", f"{left[0].entries}")
             after = packages[-1].number
 
     async def _retire_condemned(self) -> None:
@@ -193,7 +197,7 @@ class Collection:
             ready = [each for each in page if each.changed_at_us <= until_us]
             waiting = [each for each in page if each.changed_at_us > until_us]
             self._waiting = _added(self._waiting, [(each.place, each.size_bytes) for each in waiting])
-            retired = await self._retire([(each.place, each.size_bytes) for each in ready], CONDEMNED)
+            retired = await self._retire([(each.place, each.size_bytes) for each in ready], CONDEMNED, until_us)
             self._condemned = _added(self._condemned, retired)
 
         await self._each_page("condemned", retire)
@@ -223,12 +227,12 @@ class Collection:
         await self._delete(found.retired)
         self._late = _added(self._late, await self._delete(found.late))
 
-    async def _retire(self, objects: _Sized, cause: str) -> _Sized:
+    async def _retire(self, objects: _Sized, cause: str, until_us: int | None = None) -> _Sized:
         """Retire objects; return those that this call retired. The others were used or retired meanwhile."""
         retired: set[Place] = set()
 
         async def retire(places: tuple[Place, ...]) -> None:
-            committed = await self._commit(RetireObjects(places, cause))
+            committed = await self._commit(RetireObjects(places, cause, until_us))
             for payload in committed.written:
                 if isinstance(payload, ObjectsRetired):
                     retired.update(payload.objects)
@@ -290,11 +294,11 @@ class Collection:
             after = listed[-1].object_key
 
     async def _may_delete(self) -> None:
-        """Write the head of the log to the marker of the root, after checking that this store may collect there."""
+        """Write the last event of the log to the marker of the root, after a check that the store may collect there."""
         while True:
-            root, store_id, head = await self._checked()
+            root, store_id, known = await self._checked()
             try:
-                await in_thread(partial(mark_collected, root, store_id, head))
+                await in_thread(partial(mark_collected, root, store_id, known))
             except CollectionRefused as refused:
                 await self._check_rewound(refused)
             else:
@@ -303,9 +307,9 @@ class Collection:
     async def _may_collect(self) -> None:
         """Check that this store may collect in the root, and change nothing."""
         while True:
-            root, store_id, head = await self._checked()
+            root, store_id, known = await self._checked()
             try:
-                await in_thread(partial(check_marker, root, store_id, head))
+                await in_thread(partial(check_marker, root, store_id, known))
             except CollectionRefused as refused:
                 await self._check_rewound(refused)
             else:
@@ -314,16 +318,25 @@ class Collection:
     async def _check_rewound(self, refused: CollectionRefused) -> None:
         """Raise the refusal, unless another collection of this store has marked the root since the head was read."""
         marker = refused.marker
-        if refused.code != "store-rewound" or marker is None or (await self._checked())[2] < marker.collected_at:
+        if refused.code != "store-rewound" or marker is None:
+            raise refused
+        if await self._event_id(marker.collected_at) != marker.event_id:
             raise refused
 
-    async def _checked(self) -> tuple[Path, str, int]:
-        """Return the root, the id of the store and the head of its log."""
+    async def _checked(self) -> tuple[Path, str, dict[int, str]]:
+        """Return the root, the id of the store, and the events that `root_markers.collecting` compares."""
+        marker = None if self._root is None else await in_thread(partial(marker_of, self._root))
         reading = await self._store.probe()
         admit_command(reading.unfinished, reading.head)
         if self._root is None or reading.store_id is None:
             raise CollectionRefused("root-unknown", reading.store_id or "", reading.head, None)
-        return self._root, reading.store_id, reading.head
+        wanted = {reading.head, 0 if marker is None else min(marker.collected_at, reading.head)} - {0}
+        return self._root, reading.store_id, {sequence: await self._event_id(sequence) for sequence in wanted}
+
+    async def _event_id(self, sequence: int) -> str:
+        """Return the id of an event; an empty text if the log does not reach that far."""
+        found = await self._store.read_events(after=sequence - 1, limit=1)
+        return found[0].event.event_id if found else ""
 
     def _tell(self, objects: _Sized) -> None:
         self._looked_at = _added(self._looked_at, objects)

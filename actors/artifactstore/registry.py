@@ -1563,8 +1563,8 @@ class Registry:
         actors = self._actors
         from artifactstore.repair import open_source, repair  # noqa: PLC0415 - see above
 
-        async def commit(command: RecordFindings | ReplaceObjects) -> None:
-            await self._commit(command, principal, None)
+        async def commit(command: RecordFindings | ReplaceObjects) -> Committed:
+            return await self._commit(command, principal, None)
 
         async with open_source(self._store, source) as opened:
             work = partial(repair, self._store, actors.storage, opened, commit, progress, dry_run=dry_run)

@@ -195,6 +195,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         text("digest_algorithm"),
         octets("digest_sha256"),
         integer("size_bytes"),
+        integer("reference_count"),
         integer("sequence"),
         sa.PrimaryKeyConstraint("digest_primary", name="pk_contents"),
         sqlite_with_rowid=False,

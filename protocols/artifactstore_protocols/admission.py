@@ -26,6 +26,7 @@ from artifactstore_protocols.event_types import (
     OBJECTS_RETIRED,
     OBJECTS_STORED,
     PACKAGE_EXPIRED,
+    ClockConfirmed,
     EventType,
     PackageFinalized,
     Payload,
@@ -141,11 +142,13 @@ def admit(examined: Examined, state: LogState) -> tuple[RowOperation, ...]:
     stored, kind, payload = examined.stored, examined.type, examined.payload
     try:
         _follow_command(stored.event, kind, state)
+        _check_time(stored.event, payload, state)
         kind.judge(payload, stored, state)
         for part in () if examined.in_parts else examined.parts():
             part.check(state)
         rows = tuple(kind.rows(payload, stored))
         kind.evolve(payload, stored, state)
+        state.log_time_us = stored.event.recorded_at_us
     except ArtifactStoreError as error:
         raise EventRefused(stored.sequence, stored.event.type, str(error)) from error
     return rows
@@ -176,6 +179,13 @@ def _check_event(event: Event) -> None:
     elif stamp.idempotency_key is not None:
         reason = "only the event that has the command's digest has its idempotency key"
         raise InvalidValue("idempotency key", stamp.idempotency_key, reason)
+
+
+def _check_time(event: Event, payload: Payload, state: LogState) -> None:
+    """Check that the times of a log never go back, unless somebody confirms the clock."""
+    if event.recorded_at_us < state.log_time_us and not isinstance(payload, ClockConfirmed):
+        reason = f"an event before it has the time {state.log_time_us}"
+        raise InvalidValue("time of recording", str(event.recorded_at_us), reason)
 
 
 def _follow_command(event: Event, kind: EventType[Any], state: LogState) -> None:

@@ -517,10 +517,13 @@ class RetireObjects(Struct, frozen=True):
     Attributes:
         objects: 1 to `OBJECTS_MAX` places.
         cause: `condemned` or `orphan`.
+        until_us: retire only objects that have been condemned at this time, in microseconds since 1970 UTC; None for
+            any.
     """
 
     objects: tuple[Place, ...]
     cause: str
+    until_us: int | None = None
 
     def __post_init__(self) -> None:
         _check_places(self.objects)

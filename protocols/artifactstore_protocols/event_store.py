@@ -56,6 +56,7 @@ class LogReading(Struct, frozen=True):
         read_only: the reason why the store cannot be written; None if it can.
         unfinished: the import that must finish before anything else can be written; None if there is none.
         store_id: the random id of the database that keeps the log. The log does not contain it. None if there is none.
+        recorded_at_us: the time of the last event, in microseconds since 1970 UTC; 0 in an empty log.
     """
 
     head: int
@@ -63,6 +64,7 @@ class LogReading(Struct, frozen=True):
     read_only: str | None = None
     unfinished: UnfinishedImport | None = None
     store_id: str | None = None
+    recorded_at_us: int = 0
 
 
 class Location(Struct, frozen=True, gc=False):

@@ -13,10 +13,12 @@ __all__ = [
     "ABANDONED_AFTER",
     "CLOCK_AHEAD_US_MAX",
     "CLOCK_BEHIND_US_MAX",
+    "FINALIZED_BEHIND_US_MAX",
     "OBSERVED_EVERY_US",
     "ClockDoubtful",
     "TooMuchExpires",
     "check_clock",
+    "check_finalized_at",
     "check_share",
 ]
 
@@ -28,6 +30,9 @@ CLOCK_AHEAD_US_MAX: Final = 31 * 86_400_000_000
 
 CLOCK_BEHIND_US_MAX: Final = 300_000_000
 """How far it may be behind: 5 minutes, since the clocks of several machines differ."""
+
+FINALIZED_BEHIND_US_MAX: Final = 3_600_000_000
+"""How far the time in a manifest may be behind the log when it is committed: one hour, since building it takes time."""
 
 OBSERVED_EVERY_US: Final = 3_600_000_000
 """The least time between two events that record the clock: one hour, in microseconds."""
@@ -81,6 +86,16 @@ def check_clock(now_us: int, seen_us: int | None) -> None:
     """
     if seen_us is not None and not seen_us - CLOCK_BEHIND_US_MAX <= now_us <= seen_us + CLOCK_AHEAD_US_MAX:
         raise ClockDoubtful(now_us, seen_us)
+
+
+def check_finalized_at(finalized_at_us: int, log_time_us: int) -> None:
+    """Check that a package is not finalized with a time before those that the log has, so that it is kept as promised.
+
+    Raises:
+        ClockDoubtful: the time is more than an hour behind.
+    """
+    if finalized_at_us < log_time_us - FINALIZED_BEHIND_US_MAX:
+        raise ClockDoubtful(finalized_at_us, log_time_us)
 
 
 def check_share(expiring: int, packages: int, confirmed: int | None) -> None:

@@ -5,7 +5,7 @@ that the ones before it left. A rejected command writes nothing and does not mak
 that is in the log already, by its id or by its idempotency key, gets the events that it wrote then, and writes nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from msgspec import Struct, field
@@ -37,6 +37,7 @@ from artifactstore_protocols.entries import StoredObject
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome
 from artifactstore_protocols.event_types import (
+    ClockConfirmed,
     LogCreated,
     ObjectsRetired,
     ObjectsStored,
@@ -84,7 +85,6 @@ from artifactstore_protocols.ids import event_id_of
 from artifactstore_protocols.judging_life_cycle import decide_life_cycle, life_cycle_needs
 from artifactstore_protocols.keep_policies import ApplyKeepPolicies
 from artifactstore_protocols.life_cycle import LifeCycleCommand
-from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.releasing import ReleaseEntries
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.totals import totals_rows
@@ -110,26 +110,7 @@ class Judged(Struct):
 
 def command_needs(commands: Sequence[Command]) -> Needs:
     """Return the state that `decide` needs to judge some commands."""
-    return Needs.of_all([*map(_needs, commands), *_repeated_needs(commands)])
-
-
-def _repeated_needs(commands: Sequence[Command]) -> Iterator[Needs]:
-    """Yield what a command needs that may replace entries which an earlier command of the batch puts there."""
-    put: dict[str, tuple[set[str], set[bytes]]] = {}
-    replacing = {
-        command.package_id
-        for command in commands
-        if isinstance(command, IngestFiles) and command.on_existing is OnExisting.REPLACE
-    }
-    for command in commands if replacing else ():
-        if not isinstance(command, IngestFiles) or command.package_id not in replacing:
-            continue
-        keys = {path_key(entry.path) for entry in command.entries}
-        before, digests = put.setdefault(command.package_id, (set(), set()))
-        digests.update(entry.digest for entry in command.entries if entry.digest)
-        if not keys.isdisjoint(before):
-            yield Needs(contents=frozenset(digests), references=frozenset(digests))
-        before |= keys
+    return Needs.of_all(map(_needs, commands))
 
 
 def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one case for each command
@@ -160,10 +141,10 @@ def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one cas
             return Needs(contents=frozenset(stored.digest for stored in command.stored))
         case CondemnObjects():
             contents = frozenset(command.contents)
-            return Needs(contents=contents, references=contents, counts=True)
+            return Needs(contents=contents, references=contents)
         case RetireObjects():
             contents = frozenset(map(digest_at, command.objects))
-            return Needs(contents=contents, references=contents, counts=True)
+            return Needs(contents=contents, references=contents)
         case RemoveObjects():
             return Needs(contents=frozenset(map(digest_at, command.objects)))
         case _:
@@ -267,7 +248,7 @@ def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Pa
     lost = () if ingested is None else lost_contents(ingested, state)
     gone = superseded(new, state)
     condemned = condemn_lost(lost, REPLACED, state, stored=new, gone=gone)
-    return reprieve_objects(sorted(needed), gone, state), stored, ingested, retired, condemned
+    return reprieve_objects(sorted(needed), state), stored, ingested, retired, condemned
 
 
 def _stored(new: tuple[StoredObject, ...], state: LogState) -> tuple[ObjectsStored | None, ObjectsRetired | None]:
@@ -294,7 +275,7 @@ def judge_batch(
 
     Args:
         requests: the commands, in order.
-        state: the state that `command_needs` names; the new events are applied to it.
+        state: the state that `command_needs` names, and the time of the log; the new events are applied to it.
         known: all events of commands that have the id or the idempotency key of one of these commands.
         head: the last sequence of the log.
         now_us: returns the time, in microseconds since the epoch.
@@ -317,7 +298,7 @@ def judge_batch(
             payloads = decide(request.command, state, entries_max=entries_max)
             if not payloads and (noted := note_command(request)):
                 payloads = (noted,)
-            asked = _events(request, payloads, digest, now_us)
+            asked = _events(request, payloads, digest, _log_time(payloads, state, now_us))
             created = (StoredEvent(1, _log_created(asked[0], new_id)),) if asked and head == 0 else ()
             events = tuple(
                 StoredEvent(sequence, event) for sequence, event in enumerate(asked, head + len(created) + 1)
@@ -335,6 +316,7 @@ def judge_batch(
             type_of(began).evolve(began, stored, state)
         for stored, payload in zip(events, payloads, strict=True):
             type_of(payload).evolve(payload, stored, state)
+            state.log_time_us = stored.event.recorded_at_us
             earlier.add(stored)
         head += len(created) + len(events)
         judged.events += created + events
@@ -367,13 +349,20 @@ class _Earlier:
         return tuple(found)
 
 
-def _events(
-    request: CommandRequest, payloads: Sequence[Payload], digest: str, now_us: Callable[[], int]
-) -> list[Event]:
-    """Return the events of a command. The first one has the command's digest and idempotency key."""
+def _log_time(payloads: Sequence[Payload], state: LogState, now_us: Callable[[], int]) -> int:
+    """Return the time of the next events: that of the clock, or of the last event if the clock is behind it.
+
+    So a host with a slow clock begins no period in the past. Only a person who confirms the clock sets the time back,
+    after a host with a fast clock has written events.
+    """
     if not payloads:
-        return []
-    recorded_at_us = now_us()
+        return 0
+    at_us = now_us()
+    return at_us if isinstance(payloads[0], ClockConfirmed) else max(at_us, state.log_time_us)
+
+
+def _events(request: CommandRequest, payloads: Sequence[Payload], digest: str, recorded_at_us: int) -> list[Event]:
+    """Return the events of a command. The first one has the command's digest and idempotency key."""
     first = CommandStamp(request.command_id, digest, request.idempotency_key)
     other = CommandStamp(request.command_id)
     return [

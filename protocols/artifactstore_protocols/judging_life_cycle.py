@@ -52,7 +52,9 @@ def life_cycle_needs(command: _Command) -> Needs:
             return Needs()
         case PurgeContents():
             return purge_needs(command.contents)
-        case DeletePackage() | ExpirePackage() | SetRetention() | ExtendRetention():
+        case DeletePackage():
+            return ending_needs(command.package_id) | Needs(clock=True)
+        case ExpirePackage() | SetRetention() | ExtendRetention():
             return ending_needs(command.package_id)
         case _:
             assert_never(command)

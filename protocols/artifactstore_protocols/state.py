@@ -50,7 +50,7 @@ class Needs(Struct, frozen=True):
         contents: the primary digests of the needed contents.
         schemas: the names of the needed metadata schemas.
         tags: the names of the needed tags.
-        references: the primary digests of contents whose number of references from entries is needed.
+        references: the primary digests of contents whose entries are to be counted.
         described: the ids of needed packages whose annotations, parents and schema are needed, too.
         kept: the ids of needed packages whose retention, holds and protected tags are needed, too.
         holds: the ids of the needed holds.
@@ -58,11 +58,11 @@ class Needs(Struct, frozen=True):
             `schemas`.
         groups: the names of packages whose finalized packages are needed, with their tags, as keep policies see them.
         keep_policies: whether all keep policies are needed.
-        ranges: (package id, first path key, last path key) for each range of entries to release. Loads its entries,
-            their contents and the references to those.
-        counts: whether to count the entries of all packages.
-        occupants: the ids of packages whose needed entries may be replaced. The contents of these entries and the
-            references to them are needed, too.
+        ranges: (package id, first path key, last path key) for each range of entries to release. Loads its entries
+            and their contents.
+        counts: whether to count the entries of those contents that can lose their last one by a release of the ranges.
+        occupants: the ids of packages whose needed entries may be replaced. The contents of these entries are needed,
+            too.
         clock: whether the time that the store saw last is needed.
         names: the names of packages to create. Loads all requirements, and the schemas that these names require.
         requirements: whether all requirements are needed: which names require which schema.
@@ -175,11 +175,19 @@ class PackageState(Struct):
 
 
 class PlaceState(Struct, frozen=True, gc=False):
-    """An object at a place. `sequence` is of the event that stored the object or last changed its integrity."""
+    """An object at a place.
+
+    Attributes:
+        integrity: `intact`, `damaged` or `missing`.
+        sequence: the sequence of the event that stored the object or last changed its integrity.
+        state: the state of the object.
+        changed_at_us: the time when the object got this state, in microseconds since 1970 UTC; 0 while it is live.
+    """
 
     integrity: str
     sequence: int
     state: ObjectState = "live"
+    changed_at_us: int = 0
 
     @property
     def is_current(self) -> bool:
@@ -193,11 +201,12 @@ class PlaceState(Struct, frozen=True, gc=False):
 
 
 class ContentState(Struct, gc=False):
-    """A content that the store has or had."""
+    """A content that the store has or had. `references` is the number of its entries in packages, by the log."""
 
     algorithm: str
     sha256: bytes
     size_bytes: int
+    references: int = 0
 
 
 class Purged(NamedTuple):
@@ -283,9 +292,10 @@ class LogState(Struct):
         packages: packages by id.
         contents: contents by primary digest.
         objects: by primary digest, every place where the content is or was.
-        references: by primary digest, the number of entries of packages that refer to the content.
+        references: by primary digest, the number of entries that were counted in the tables; only requested ones.
+            Each equals the `ContentState.references` of its content, unless somebody has changed a table by hand.
+        referred: the contents whose number of references events have changed since the state was loaded.
         purged: by primary digest, the requested contents that were purged.
-        counts: the counts of the entries themselves, and the sum of the packages' totals; None if not requested.
         schema_versions: the latest version of each schema, by name.
         schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
         requirements: the schemas that packages must have, as `NAME@VERSION`, by globs for the packages' names.
@@ -293,6 +303,8 @@ class LogState(Struct):
         holds: the package of each hold, by the id of the hold.
         clock_us: the time that was observed or confirmed last, or at first the time when the log began; None in an
             empty log, or if not requested.
+        log_time_us: the time of the last event; 0 in an empty log. No later event has an earlier time, unless somebody
+            confirms the clock.
         commands: the ids of commands that have written events; only requested ids.
         last: the last event; None before the first event, or if not requested.
         totals: the totals of the store; only loaded with packages or contents, since nothing else changes them.
@@ -302,8 +314,8 @@ class LogState(Struct):
     contents: dict[bytes, ContentState] = field(default_factory=dict[bytes, ContentState])
     objects: dict[bytes, dict[Place, PlaceState]] = field(default_factory=dict[bytes, dict[Place, PlaceState]])
     references: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    referred: set[bytes] = field(default_factory=set[bytes])
     purged: dict[bytes, Purged] = field(default_factory=dict[bytes, Purged])
-    counts: tuple[EntryCounts, EntryCounts] | None = None
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
     schemas: dict[str, str] = field(default_factory=dict[str, str])
     requirements: dict[str, str] = field(default_factory=dict[str, str])
@@ -312,6 +324,7 @@ class LogState(Struct):
     groups: dict[str, dict[str, Candidate]] = field(default_factory=dict[str, dict[str, Candidate]])
     holds: dict[str, str] = field(default_factory=dict[str, str])
     clock_us: int | None = None
+    log_time_us: int = 0
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
     previous: LastEvent | None = None
@@ -320,6 +333,18 @@ class LogState(Struct):
     def places_of(self, digest: bytes) -> Mapping[Place, PlaceState]:
         """Return every place where a content is or was, with the state of its object."""
         return self.objects.get(digest, _NOWHERE)
+
+    def references_to(self, digest: bytes) -> int:
+        """Return the number of entries that refer to a content, by the log."""
+        content = self.contents.get(digest)
+        return 0 if content is None else content.references
+
+    def refer(self, digest: bytes, by: int) -> None:
+        """Change the number of references to a content after an event."""
+        self.contents[digest].references += by
+        self.referred.add(digest)
+        if digest in self.references:
+            self.references[digest] += by
 
     def load_place(self, digest: bytes, place: Place, held: PlaceState) -> None:
         """Add the state of an object as the tables have it."""

@@ -1,15 +1,15 @@
-"""The row of the store's totals: packages, files, objects and their bytes.
+"""The rows that are counted: the store's totals, and for each content the number of entries that refer to it.
 
-Every other row follows from one event. The totals follow from all events before too, so the state that decisions use
-carries them: see `LogState`. A batch of commands or events writes the row once, after its last event. So commits and
-replays with batches of any size write the same row, and reading the totals never counts rows.
+Every other cell follows from one event. These follow from all events before too, so the state that decisions use
+carries them: see `LogState`. A batch of commands or events writes them once, after its last event. So commits and
+replays with batches of any size write the same cells, and reading them never counts rows.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
 from artifactstore_protocols.state import LogState
-from artifactstore_protocols.views import TOTALS, Put, RowOperation
+from artifactstore_protocols.views import CONTENTS, TOTALS, Put, RowOperation, Update
 
 __all__ = ["TOTALS_ID", "totals_rows"]
 
@@ -18,10 +18,14 @@ TOTALS_ID: Final = 1
 
 
 def totals_rows(state: LogState) -> Sequence[RowOperation]:
-    """Return the operation that writes the totals after a batch; none if no event of the batch can change them."""
+    """Return the operations that write, after a batch, the totals and the references that its events changed."""
     totals = state.totals
+    referred: list[RowOperation] = [
+        Update(CONTENTS, (digest,), {"reference_count": state.references_to(digest)})
+        for digest in sorted(state.referred)
+    ]
     if not totals.changed:
-        return ()
+        return referred
     row = (
         TOTALS_ID,
         totals.packages,
@@ -42,4 +46,4 @@ def totals_rows(state: LogState) -> Sequence[RowOperation]:
         totals.retired_bytes,
         totals.removed,
     )
-    return (Put(TOTALS, (row,)),)
+    return [*referred, Put(TOTALS, (row,))]

@@ -1,8 +1,8 @@
 """The tables of the projection, and the row operations that events imply.
 
-The operations depend only on the event, not on a table, a clock or a random source. There are two exceptions. The row
-of totals depends on the totals before the event. `MarkVerified` changes the rows that a range has then. Every operation
-sets absolute values. So a log that is applied in
+The operations depend only on the event, not on a table, a clock or a random source. There are two exceptions. The
+row of totals and the numbers of references depend on those before the event. `MarkVerified` changes the rows that a
+range has then. Every operation sets absolute values. So a log that is applied in
 batches of any size, or to another database, results in the same rows. A `ViewWriter` writes the rows: to the live
 tables, to the temporary tables of a replay, or to a dictionary in a test.
 
@@ -120,10 +120,12 @@ PACKAGES = ViewTable(
 
 CONTENTS = ViewTable(
     "contents",
-    ("digest_primary", "digest_algorithm", "digest_sha256", "size_bytes", "sequence"),
+    ("digest_primary", "digest_algorithm", "digest_sha256", "size_bytes", "reference_count", "sequence"),
 )
 """All contents that were ever stored. Other tables refer to a content by `digest_primary`.
 
+`reference_count` is the number of entries that refer to the content. `totals.totals_rows` writes it from the log, so
+that the entries themselves can be compared with it: a row of `FILES` that was lost never makes an object collectable.
 `sequence` is the sequence of the event that first stored the content.
 """
 

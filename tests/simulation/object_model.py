@@ -24,7 +24,7 @@ from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
 from artifactstore_protocols.judging import decide
 from artifactstore_protocols.object_keys import first_key_of, parse_key
 from artifactstore_protocols.packages import ObjectsNotStored
-from artifactstore_protocols.state import ContentState, EntryCounts, LogState, ObjectState, PackageState, PlaceState
+from artifactstore_protocols.state import ContentState, LogState, ObjectState, PackageState, PlaceState
 
 __all__ = ["Faults", "State", "explore"]
 
@@ -201,11 +201,9 @@ def _log_state(log: Log) -> LogState:
     count = len(log.paths)
     package = PackageState(_ID, 1, "p", "standard", b"", 1, files=count, total_bytes=count)
     package.entries = {path: file_entry(path, False, "text/plain", 1, _CONTENT) for path in log.paths}
-    counts = EntryCounts(count, 0, 0, count)
     return LogState(
         packages={_ID: package},
-        contents={_CONTENT: ContentState("blake3", _CONTENT, 1)} if log.known else {},
+        contents={_CONTENT: ContentState("blake3", _CONTENT, 1, count)} if log.known else {},
         objects={_CONTENT: {_place(at): PlaceState("intact", 1, held) for at, held in log.rows}},
         references={_CONTENT: count},
-        counts=(counts, counts),
     )

@@ -18,7 +18,7 @@ from artifactstore_protocols.life_cycle import ABANDONED, DeletePackage, ExpireP
 from artifactstore_protocols.object_keys import parse_key
 from artifactstore_protocols.packages import ObjectsNotStored
 from artifactstore_protocols.releasing import ReleaseEntries
-from artifactstore_protocols.state import EntryCounts, LogState, ObjectState
+from artifactstore_protocols.state import LogState, ObjectState
 from artifactstore_protocols.storage import ListedObject
 from command_strategies import BACKEND_ID, Create, ingest, ingested, package_id_of, place_of
 from memory_log import MemoryLog
@@ -217,7 +217,7 @@ class Store:
 
     def restore(self, _rest: int) -> None:
         """The log is imported into a new database."""
-        restored, state = MemoryLog(), LogState(counts=(EntryCounts(), EntryCounts()))
+        restored, state = MemoryLog(), LogState()
         for stored in self.log.events:
             restored.views.apply(admission.admit(admission.examine(stored), state))
         restored.views.count_totals()

@@ -210,11 +210,13 @@ class SimulatedEventStore:
         """What a transaction sees; before the clock is observed, the time when the log began stands for it."""
         return self._log.tables.state(needs, events=self._log.events)
 
+    def _reading(self) -> LogReading:
+        last = self._log.events[-1].event.recorded_at_us if self._log.events else 0
+        return LogReading(self._log.head(), None, None, self._log.unfinished, self._log.store_id, last)
+
     async def probe(self) -> LogReading:
         """The head."""
-        return await self._read(
-            "probe", lambda: LogReading(self._log.head(), None, None, self._log.unfinished, self._log.store_id)
-        )
+        return await self._read("probe", self._reading)
 
     async def read_events(
         self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX

@@ -1,11 +1,12 @@
 """A clone and a rewound database on one root: whatever they do in any order, one store collects, and never earlier.
 
-The databases are models, since nothing collects yet; the marker on disk and all decisions are the real ones.
+The databases are models; the marker on disk and all decisions are the real ones.
 """
 
 import dataclasses
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,9 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifactstore.backends.root_marker import read_marker, update_marker
-from artifactstore_protocols.root_markers import CollectionRefused, RootMarker, claimed, collection_refusal
+from artifactstore_protocols.root_markers import CollectionRefused, RootMarker, claimed, collecting, collection_refusal
 
 STORE = "0198f3a0-7c00-4000-8000-{:012}"
+
+
+def event_id_of(name: str) -> str:
+    """The id of the event that stored an object."""
+    return f"0198f3a0-7c00-7000-8000-{int(name.removeprefix('object ')):012}"
 
 
 @dataclass(frozen=True)
@@ -56,18 +62,13 @@ class World:
                 self.collect(database)
 
     def collect(self, database: Database) -> None:
-        """As a collector will: decide, note the head, and delete what its log does not need."""
-        refusal = collection_refusal(database.store_id, len(database.log), read_marker(self.root))
-        if refusal is not None:
+        """As a collector does: decide, note the head, and delete what its log does not need."""
+        known = {number: event_id_of(name) for number, name in enumerate(database.log, 1)}
+        try:
+            update_marker(self.root, partial(collecting, database.store_id, known))
+        except CollectionRefused as refusal:
             self.refusals.add(refusal.code)
             return
-
-        def collected(found: RootMarker | None) -> RootMarker:
-            again = collection_refusal(database.store_id, len(database.log), found)
-            assert again is None
-            return RootMarker(database.store_id, len(database.log))
-
-        update_marker(self.root, collected)
         self.collections.append(database)
         self.objects &= set(database.log)
 
@@ -87,10 +88,11 @@ def test_one_store_collects_and_never_at_an_earlier_head(actions: list[tuple[str
             marker = read_marker(world.root)
             if world.collections:
                 latest = world.collections[-1]
-                assert marker == RootMarker(latest.store_id, len(latest.log))
+                last = event_id_of(latest.log[-1]) if latest.log else ""
+                assert marker == RootMarker(latest.store_id, len(latest.log), last)
                 assert {each.store_id for each in world.collections} == {latest.store_id}
-                heads = [len(each.log) for each in world.collections]
-                assert heads == sorted(heads)
+                for earlier, later in pairwise(world.collections):
+                    assert later.log[: len(earlier.log)] == earlier.log
                 assert set(latest.log) <= world.objects  # nothing that the collector's log needs is gone
 
 
@@ -107,11 +109,13 @@ def test_a_rewound_database_deletes_nothing_of_what_it_has_forgotten(tmp_path: P
     for what, number in (("open", 0), ("ingest", 0), ("ingest", 0), ("collect", 0), ("rewind", 1), ("collect", 0)):
         world.act(what, number)
     assert len(world.databases[0].log) == 1
+    for what in ("ingest", "collect", "ingest", "collect"):  # its log becomes as long as it was, and longer
+        world.act(what, 0)
     assert world.refusals == {"store-rewound"}
-    assert world.objects == {"object 1", "object 2"}
+    assert len(world.objects) == 4
 
 
 def test_a_root_that_nobody_claimed_is_nobodys_to_collect_in(tmp_path: Path) -> None:
-    refusal = collection_refusal(STORE.format(0), 3, read_marker(tmp_path))
+    refusal = collection_refusal(STORE.format(0), 3, read_marker(tmp_path), None)
     assert isinstance(refusal, CollectionRefused)
     assert refusal.code == "root-unclaimed"

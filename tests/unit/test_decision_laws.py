@@ -29,7 +29,7 @@ from artifactstore_protocols.manifest import check_tree
 from artifactstore_protocols.packages import PackageGone, PathConflict, PathTaken
 from artifactstore_protocols.paths import PathRefused, ancestors, path_key
 from artifactstore_protocols.schema_requirements import requirements_of
-from artifactstore_protocols.state import EntryCounts, LogState, Needs
+from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.views import FILES, PACKAGES, coalesce
 from command_strategies import (
@@ -66,16 +66,16 @@ def known(state: LogState, needed: Needs) -> LogState:
         for path, entry in state.packages[key].entries.items()
         if (key, path) in needed.entries | needed.at and entry.digest
     )
-    counts = any(state.references[digest] <= count for digest, count in occupants.items())
     released = {
         (key, path): entry.digest
         for key, first, last in needed.ranges
         for path, entry in (state.packages[key].entries.items() if key in state.packages else ())
         if first <= path <= last
     }
-    digests = frozenset({*released.values()} - {b""})
-    needed |= Needs(at=frozenset(released), contents=digests, references=digests)
-    needed |= Needs(contents=frozenset(occupants), references=frozenset(occupants), counts=counts)
+    digests = Counter(digest for digest in released.values() if digest)
+    last = frozenset(digest for digest, count in digests.items() if state.references_to(digest) <= count)
+    needed |= Needs(at=frozenset(released), contents=frozenset((*digests, *occupants)))
+    needed |= Needs(references=last if needed.counts else frozenset())
     return LogState(
         packages={
             key: replace(
@@ -97,10 +97,9 @@ def known(state: LogState, needed: Needs) -> LogState:
         contents={key: content for key, content in deepcopy(state.contents).items() if key in needed.contents},
         objects={key: places for key, places in deepcopy(state.objects).items() if key in needed.contents},
         purged={key: facts for key, facts in state.purged.items() if key in needed.contents},
-        references={key: count for key, count in state.references.items() if key in needed.references},
+        references={key: state.references_to(key) for key in needed.references},
         keep_policies=dict(state.keep_policies) if needed.keep_policies else {},
         groups={name: dict(state.groups.get(name, {})) for name in needed.groups},
-        counts=state.counts if needed.counts else None,
         requirements=dict(state.requirements) if needed.requirements or needed.names else {},
         tags={tag: held for tag, held in state.tags.items() if tag in needed.tags},
         holds={hold_id: package_id for hold_id, package_id in state.holds.items() if hold_id in needed.holds},
@@ -115,6 +114,7 @@ def known(state: LogState, needed: Needs) -> LogState:
         schema_versions={key: version for key, version in state.schema_versions.items() if key in needed.schemas},
         totals=replace(state.totals),
         clock_us=state.clock_us if needed.clock else None,
+        log_time_us=state.log_time_us,
     )
 
 
@@ -123,11 +123,8 @@ def comparable(state: LogState) -> LogState:
     packages = {
         key: replace(package, below=dict.fromkeys(package.below, "")) for key, package in state.packages.items()
     }
-    references = {digest: count for digest, count in state.references.items() if count}
     totals = replace(state.totals, changed=False)
-    return replace(
-        state, packages=packages, references=references, counts=None, commands=set(), last=None, totals=totals
-    )
+    return replace(state, packages=packages, references={}, referred=set(), commands=set(), last=None, totals=totals)
 
 
 def logged(tried: list[Step]) -> MemoryLog:
@@ -227,7 +224,7 @@ def test_the_state_evolves_to_what_the_views_say(tried: list[Step]) -> None:
 @given(tried=steps())
 def test_a_batch_is_judged_as_its_commands_are_one_by_one(tried: list[Step]) -> None:
     requests, outcomes, log = asked(tried)
-    together = judged(requests, LogState(counts=(EntryCounts(), EntryCounts())), [], count(1))
+    together = judged(requests, LogState(), [], count(1))
     assert together.events == log.events
     assert list(map(said, together.outcomes)) == list(map(said, outcomes))
     views = MemoryViews()
@@ -288,7 +285,9 @@ def test_an_event_is_not_admitted_where_it_is_true_already(tried: list[Step], da
     for stored in events[:at]:
         admit(examine(stored), state)
     again = data.draw(st.sampled_from(events[:at])).event
-    again = replace(again, event_id=ids(), command=replace(again.command, command_id=ids()))
+    again = replace(
+        again, event_id=ids(), recorded_at_us=state.log_time_us, command=replace(again.command, command_id=ids())
+    )
     if again.type == LOG_CREATED.name:
         with pytest.raises(EventRefused, match="no other event is"):
             examine(StoredEvent(at + 1, again))

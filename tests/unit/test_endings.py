@@ -116,4 +116,4 @@ def test_what_is_no_rule_and_no_package() -> None:
 
 def test_deciding_needs_what_keeps_the_package() -> None:
     packages = frozenset({FIRST})
-    assert command_needs([DeletePackage(FIRST, "no")]) == Needs(packages=packages, kept=packages)
+    assert command_needs([DeletePackage(FIRST, "no")]) == Needs(packages=packages, kept=packages, clock=True)

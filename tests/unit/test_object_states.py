@@ -1,6 +1,7 @@
 """The states of objects: what condemns, reprieves, supersedes, retires and removes them, and what then may be used."""
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import pytest
 
@@ -25,9 +26,10 @@ from artifactstore_protocols.event_types import (
 from artifactstore_protocols.events import EventRefused
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.packages import ObjectsNotStored, ProjectionDamaged
-from artifactstore_protocols.state import EntryCounts, LogState
+from artifactstore_protocols.state import LogState
 from artifactstore_protocols.views import LOCATIONS
 from command_strategies import (
+    LOG_BEGUN,
     Condemn,
     Create,
     FileStep,
@@ -205,9 +207,9 @@ def test_a_removed_row_stays_as_a_record() -> None:
 
 
 @pytest.mark.parametrize("step", [Condemn((b"x",)), Retire(((b"x", 1),), "condemned"), Retire(((b"x", 9),), "orphan")])
-def test_nothing_is_condemned_or_retired_while_entries_and_totals_disagree(step: Step) -> None:
+def test_nothing_is_condemned_or_retired_while_entries_and_the_log_disagree(step: Step) -> None:
     log = told(*CONDEMNED)
-    log.state.counts = (EntryCounts(0, 0, 0, 0), EntryCounts(1, 0, 0, 2))
+    log.state.references[stored_object(b"x").digest] += 1
     assert isinstance(refusal(log, step), ProjectionDamaged)
 
 
@@ -267,3 +269,25 @@ def test_no_log_may_say_what_no_command_could_have_made_true(steps: list[Step], 
 def test_what_names_no_objects_is_no_command(make: Callable[[], object]) -> None:
     with pytest.raises(ArtifactStoreError):
         make()
+
+
+def test_a_reprieve_names_every_condemned_object_of_a_content() -> None:
+    """Otherwise the other one supersedes it later, and stays condemned while a package refers to the content."""
+    one, two = stored_object(b"x"), stored_object(b"x")._replace(place=place_of(b"x", 2))
+    told_so_far: list[Payload] = [
+        LOG_BEGUN,
+        ObjectsStored("blake3", (one,)),
+        ObjectsCondemned((one.place,), "unreferenced"),
+        ObjectsStored("blake3", (two,)),
+        ObjectsCondemned((two.place,), "unreferenced"),
+    ]
+    state = LogState()
+    for number, payload in enumerate(told_so_far):
+        [event] = stored_events([payload], after=number)
+        admit(examine(event), state)
+    for places in ((one.place,), (two.place,)):
+        [event] = stored_events([ObjectsReprieved(places)], after=len(told_so_far))
+        with pytest.raises(EventRefused):
+            admit(examine(event), deepcopy(state))
+    [event] = stored_events([ObjectsReprieved((one.place, two.place))], after=len(told_so_far))
+    admit(examine(event), state)

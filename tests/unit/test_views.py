@@ -130,6 +130,7 @@ CONTENT_ROW: NamedCells = {
     "digest_algorithm": "blake3",
     "digest_sha256": SHA256,
     "size_bytes": 1,
+    "reference_count": 0,
     "sequence": 7,
 }
 LOCATION_ROW: NamedCells = {

@@ -37,9 +37,11 @@ def commit_batch(
         transaction.database,
     )
     needs = command_needs([request.command for request in requests])
+    state = yield from load_state(needs, transaction.database)
+    state.log_time_us = transaction.recorded_at_us
     judged = judge_batch(
         requests,
-        (yield from load_state(needs, transaction.database)),
+        state,
         known,
         head=transaction.sequence,
         now_us=now_us,
@@ -65,7 +67,7 @@ def commit_each(
     """
     outcomes: list[CommandOutcome] = []
     for request in requests:
-        sequence = transaction.sequence
+        before = transaction.sequence, transaction.recorded_at_us
         yield _plain(f"SAVEPOINT {_SAVEPOINT}")
         try:
             outcomes += yield from commit_batch(
@@ -75,7 +77,7 @@ def commit_each(
             if not (isinstance(error, ArtifactStoreError) or is_refusal(error)):
                 raise
             yield _plain(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
-            transaction.sequence = sequence
+            transaction.sequence, transaction.recorded_at_us = before
             outcomes.append(error if isinstance(error, ArtifactStoreError) else Refused(reason_of(error)))
         yield _plain(f"RELEASE SAVEPOINT {_SAVEPOINT}")
     return outcomes

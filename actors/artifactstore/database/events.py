@@ -76,18 +76,19 @@ _HEAD = select(log_head.c.sequence)
 _WHOLE_HEAD = select(log_head)
 _STORE_ID = select(log_head.c.store_id)
 _LOCK_HEAD = _WHOLE_HEAD.with_for_update()
-_END = select(func.max(events.c.sequence))
+_END = select(events.c.sequence, events.c.recorded_at).order_by(events.c.sequence.desc()).limit(1)
 _HEAD_AND_END = (
-    "SELECT sequence, import_end, import_event_id, import_command, (SELECT max(sequence) FROM events) AS last "
-    "FROM log_head"
+    "SELECT sequence, import_end, import_event_id, import_command, (SELECT max(sequence) FROM events) AS last, "
+    "(SELECT recorded_at FROM events WHERE sequence = (SELECT max(sequence) FROM events)) AS recorded_at FROM log_head"
 )
 
 
 class Head(NamedTuple):
-    """The head of the log: its last sequence, and the unfinished import if there is one."""
+    """The head of the log: its last sequence, the unfinished import if there is one, and the time of the last event."""
 
     sequence: int
     unfinished: UnfinishedImport | None = None
+    recorded_at_us: int = 0
 
 
 class Transaction(Struct):
@@ -97,11 +98,13 @@ class Transaction(Struct):
         connection: the connection of the transaction.
         sequence: the last sequence, including the events that this transaction has appended.
         unfinished: the unfinished import after this transaction; None if there is none.
+        recorded_at_us: the time of the last event, including those that this transaction has appended; 0 without one.
     """
 
     connection: AsyncConnection
     sequence: int
     unfinished: UnfinishedImport | None = None
+    recorded_at_us: int = 0
 
     @property
     def database(self) -> str:
@@ -123,14 +126,15 @@ async def lock_head(connection: AsyncConnection, *, wait_s: float = 0.0) -> Head
         OperationalError: the lock was not free in time.
     """
     if connection.dialect.name == "sqlite":
-        sequence, *unfinished, last = _only(await _locked(connection, wait_s))
+        sequence, *unfinished, last, recorded_at_us = _only(await _locked(connection, wait_s))
         if type(sequence) is not int:
             raise DamagedCell(f"column sequence holds {repr(sequence)[:60]}, which is not int")
         _check_end(sequence, last)
-        return _head_of(sequence, *unfinished)
+        found = _head_of(sequence, *unfinished)
+        return found._replace(recorded_at_us=0 if last is None else time_in("recorded_at", recorded_at_us))
     found = _head_in(_only((await connection.execute(_LOCK_HEAD)).all()))
-    await check_end(connection, found.sequence)  # a single statement would miss commits made during the wait
-    return found
+    # A single statement would miss commits made during the wait.
+    return found._replace(recorded_at_us=await check_end(connection, found.sequence))
 
 
 async def _locked(connection: AsyncConnection, wait_s: float) -> Sequence[Cells]:
@@ -195,13 +199,15 @@ def _only[T](heads: Sequence[T]) -> T:
     return heads[0]
 
 
-async def check_end(connection: AsyncConnection, sequence: int) -> None:
-    """Check that `sequence`, the head of the log, is the last event.
+async def check_end(connection: AsyncConnection, sequence: int) -> int:
+    """Check that `sequence`, the head of the log, is the last event, and return its time; 0 in an empty log.
 
     Raises:
         LogDamaged: the last event has another sequence.
     """
-    _check_end(sequence, (await connection.execute(_END)).scalar_one())
+    last = (await connection.execute(_END)).first()
+    _check_end(sequence, None if last is None else last.sequence)
+    return 0 if last is None else time_in("recorded_at", last.recorded_at)
 
 
 def _check_end(sequence: int, end: int | None) -> None:
@@ -273,6 +279,7 @@ def append_imported(
             yield statement
         yield _head_moved(sequence, database)
         transaction.sequence = sequence
+        transaction.recorded_at_us = stored[-1].event.recorded_at_us
     return stored
 
 
@@ -375,8 +382,9 @@ def _add_commands(state: LogState, batch: Sequence[StoredEvent], database: str) 
     command_ids = {stored.event.command.command_id for stored in batch}
     before = yield lookup(_command_before(database), [(command_id, after) for command_id in sorted(command_ids)])
     state.commands.update(command_id for (command_id,) in before)
-    for command_id, principal, event_type in (yield lookup(_event_at(database), [(after,)])):
+    for command_id, principal, event_type, recorded_at_us in (yield lookup(_event_at(database), [(after,)])):
         state.last = LastEvent(command_id, principal, event_type)
+        state.log_time_us = recorded_at_us
 
 
 @cache
@@ -389,7 +397,7 @@ def _command_before(database: str) -> Query:
 @cache
 def _event_at(database: str) -> Query:
     values = wanted(database, sequence=int)
-    selected = select(events.c.command_id, events.c.principal, events.c.type)
+    selected = select(events.c.command_id, events.c.principal, events.c.type, events.c.recorded_at)
     return query(selected.where(events.c.sequence == values["sequence"]), values, database)
 
 

@@ -64,6 +64,7 @@ class DatabaseInspection(Struct, frozen=True):
         unverified_since_us: since when nothing has read the object that was not read for the longest time; None without
             objects.
         observed_clock_us: the time that was observed or confirmed last; None before the first.
+        collected_event_id: the id of the event at the sequence in the marker of the root; None if there is none.
     """
 
     revision: str | None
@@ -79,10 +80,11 @@ class DatabaseInspection(Struct, frozen=True):
     head: int = 0
     unverified_since_us: int | None = None
     observed_clock_us: int | None = None
+    collected_event_id: str | None = None
 
 
 async def inspect_database(
-    location: DatabaseLocation, *, from_address: str, sample: int, lock_wait_s: float
+    location: DatabaseLocation, *, from_address: str, sample: int, lock_wait_s: float, collected_at: int
 ) -> DatabaseInspection:
     """Inspect an existing database. Call this from an asyncio event loop.
 
@@ -92,18 +94,24 @@ async def inspect_database(
             address order is unrelated to any other order.
         sample: the maximum number of contents in the sample.
         lock_wait_s: how long to wait for the lock on the head before the inspection reports its holders.
+        collected_at: the sequence of the event in the marker of the root; 0 for none.
 
     Raises:
         DatabaseUnavailable: the database cannot be read.
     """
     with translated(location.name):
         return await with_access(
-            location.path, lambda access: _inspected(location, access, from_address, sample, lock_wait_s)
+            location.path, lambda access: _inspected(location, access, from_address, sample, lock_wait_s, collected_at)
         )
 
 
 async def _inspected(
-    location: DatabaseLocation, access: Access | None, from_address: str, sample: int, lock_wait_s: float
+    location: DatabaseLocation,
+    access: Access | None,
+    from_address: str,
+    sample: int,
+    lock_wait_s: float,
+    collected_at: int,
 ) -> DatabaseInspection:
     read_only = None if access is None else access.read_only
     reader = reader_engine(location, access, lock_timeout_s=lock_wait_s)
@@ -126,6 +134,9 @@ async def _inspected(
                 unverified_since_us=(await verification_state(connection)).oldest_at_us,
                 unfinished_import=await _unfinished_import(connection),
                 log_damage=await _log_damage(connection),
+                collected_event_id=await connection.scalar(
+                    select(events.c.event_id).where(events.c.sequence == collected_at)
+                ),
                 read_only=read_only,
             )
         held = None if read_only is not None else await _who_holds_the_head(location, writer, reader)

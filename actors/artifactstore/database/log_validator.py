@@ -5,7 +5,7 @@ it in memory and the rest in the temporary directory, so the length of the log i
 not kept.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
 
@@ -16,12 +16,15 @@ from sqlalchemy.exc import IntegrityError
 from artifactstore.database import events
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.asyncio_thread import AsyncioThread
+from artifactstore.database.collectable import object_states
 from artifactstore.database.engines import nameless_engine
 from artifactstore.database.schema import LIVE, METADATA
 from artifactstore.database.schema import events as table
 from artifactstore.database.translation import translated
 from artifactstore.database.views import TableViewWriter
 from artifactstore_protocols.events import EventRefused, StoredEvent
+from artifactstore_protocols.state import ObjectState
+from artifactstore_protocols.storage import Place
 
 __all__ = ["LogValidator"]
 
@@ -74,6 +77,15 @@ class LogValidator:
         """
         if batch:
             await self._thread.run(lambda: self._validate(batch), abandon_on_cancel=True)
+
+    async def object_states(self, places: Sequence[Place]) -> Mapping[Place, ObjectState]:
+        """Return the states of those of the places that the log names, after the events that passed the check."""
+
+        async def look() -> Mapping[Place, ObjectState]:
+            with translated(_NAME):
+                return await object_states(self._connection, places)
+
+        return await self._thread.run(look, abandon_on_cancel=True)
 
     async def _validate(self, batch: Sequence[StoredEvent]) -> None:
         connection = self._connection

@@ -178,6 +178,7 @@ Table(
     _text("digest_algorithm"),
     _bytes("digest_sha256"),
     _integer("size_bytes"),
+    _integer("reference_count"),
     _integer("sequence"),
     Index(None, "digest_sha256"),
     sqlite_with_rowid=False,

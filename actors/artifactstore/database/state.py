@@ -1,5 +1,6 @@
 """Queries that load the state that a batch of commands or events needs. Each is compiled once."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any
@@ -13,13 +14,11 @@ from artifactstore.database.keep_policies import load_keep_policies
 from artifactstore.database.keeping import load_keeping
 from artifactstore.database.purged import load_purged
 from artifactstore.database.schema import LIVE, ViewTables
-from artifactstore_protocols import views
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.metadata_schema import parse_reference
 from artifactstore_protocols.schema_requirements import requirements_of
 from artifactstore_protocols.state import (
     ContentState,
-    EntryCounts,
     Gone,
     LogState,
     Needs,
@@ -68,8 +67,6 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
     yield from _load_schemas(state, tables[SCHEMAS], needs, database)
     yield from _load_contents(state, tables, needs.contents, database)
     yield from _load_references(state, tables[FILES], needs.references, database)
-    if needs.counts:
-        state.counts = yield from _load_counts(tables, database)
     filled = {package_id: package for package_id, package in state.packages.items() if not package.is_empty}
     if filled:  # an empty package has no entries to load
         yield from _load_entries(tables, needs, filled, database)
@@ -130,17 +127,20 @@ def _load_contents(state: LogState, tables: ViewTables, digests: Iterable[bytes]
     keys = [(digest,) for digest in sorted(digests)]
     if not keys:
         return
-    for digest, algorithm, sha256, size_bytes in (yield lookup(_contents(tables[CONTENTS], database), keys)):
-        state.contents[digest] = ContentState(algorithm, sha256, size_bytes)
-    for digest, backend_id, object_key, *held in (yield lookup(_places(tables[LOCATIONS], database), keys)):
-        state.load_place(digest, Place(backend_id, object_key), PlaceState(*held))
+    for digest, *content in (yield lookup(_contents(tables[CONTENTS], database), keys)):
+        state.contents[digest] = ContentState(*content)
+    for digest, backend_id, object_key, integrity, sequence, held, at_us in (
+        yield lookup(_places(tables[LOCATIONS], database), keys)
+    ):
+        state.load_place(digest, Place(backend_id, object_key), PlaceState(integrity, sequence, held, at_us or 0))
     yield from load_purged(state, tables, [digest for (digest,) in keys], database)
 
 
-def _load_references(state: LogState, files: Table, digests: Iterable[bytes], database: str) -> Steps[None]:
+def _load_references(state: LogState, files: Table, digests: Collection[bytes], database: str) -> Steps[None]:
     """Count the entries that refer to each content, by the index on contents."""
     keys = [(digest,) for digest in sorted(digests)]
     if keys:
+        state.references.update(dict.fromkeys(digests, 0))
         state.references.update((yield lookup(_references(files, database), keys)))
 
 
@@ -148,44 +148,27 @@ def _load_occupants(state: LogState, tables: ViewTables, needs: Needs, database:
     """Load the contents of entries that may be replaced."""
     packages = (state.packages[package_id] for package_id in needs.occupants if package_id in state.packages)
     held = {entry.digest for package in packages for entry in package.entries.values() if entry.digest}
-    yield from _load_held(state, tables, held, needs, database)
+    yield from _load_contents(state, tables, held - state.contents.keys(), database)
 
 
 def _load_ranges(
     state: LogState, tables: ViewTables, needs: Needs, filled: dict[str, PackageState], database: str
 ) -> Steps[None]:
-    """Load the entries of ranges to release, with their contents."""
+    """Load the entries of ranges to release, with their contents. If needed, count what can lose its last entry."""
     ranges = [(filled[each[0]].number, *each[1:]) for each in sorted(needs.ranges) if each[0] in filled]
     if not ranges:
         return
     by_number = {package.number: package for package in filled.values()}
-    held = set[bytes]()
+    held = Counter[bytes]()
     for number, key, *cells in (yield lookup(_entries_in_range(tables[FILES], tables[CONTENTS], database), ranges)):
         entry = by_number[number].entries[key] = entry_in(number, *cells)
         if entry.digest:
-            held.add(entry.digest)
-    yield from _load_held(state, tables, held, needs, database)
-
-
-def _load_held(
-    state: LogState, tables: ViewTables, digests: Collection[bytes], needs: Needs, database: str
-) -> Steps[None]:
-    """Load contents and the references to them, unless they are loaded already."""
-    yield from _load_contents(state, tables, set(digests) - state.contents.keys(), database)
-    yield from _load_references(
-        state, tables[FILES], set(digests) - needs.references - state.references.keys(), database
-    )
-
-
-def _load_counts(tables: ViewTables, database: str) -> Steps[tuple[EntryCounts, EntryCounts]]:
-    """Return the counts of all entries, first counted from the rows, then summed from the packages' totals."""
-    by_kind = yield lookup(_entries_by_kind(tables[FILES], tables[CONTENTS], database), [()])
-    [totals] = yield lookup(_totals(tables[PACKAGES], database), [()])
-    counted = {kind: int(count) for kind, count, _size in by_kind}
-    kinds = (views.KIND_FILE, views.KIND_LINK, views.KIND_DIRECTORY)
-    files, links, directories = (counted.get(kind, 0) for kind in kinds)
-    size_bytes = sum(int(size) for _kind, _count, size in by_kind)
-    return EntryCounts(files, links, directories, size_bytes), EntryCounts(*map(int, totals))
+            held[entry.digest] += 1
+    yield from _load_contents(state, tables, held.keys() - state.contents.keys(), database)
+    if not needs.counts:
+        return
+    last = {digest for digest, count in held.items() if state.references_to(digest) <= count}
+    yield from _load_references(state, tables[FILES], last - state.references.keys(), database)
 
 
 def _load_entries(tables: ViewTables, needs: Needs, filled: dict[str, PackageState], database: str) -> Steps[None]:
@@ -287,7 +270,11 @@ def _tags(tags: Table, database: str) -> Query:
 def _contents(contents: Table, database: str) -> Query:
     values = wanted(database, digest=bytes)
     selected = select(
-        contents.c.digest_primary, contents.c.digest_algorithm, contents.c.digest_sha256, contents.c.size_bytes
+        contents.c.digest_primary,
+        contents.c.digest_algorithm,
+        contents.c.digest_sha256,
+        contents.c.size_bytes,
+        contents.c.reference_count,
     )
     return query(selected.where(contents.c.digest_primary == values["digest"]), values, database)
 
@@ -302,6 +289,7 @@ def _places(locations: Table, database: str) -> Query:
         locations.c.integrity,
         locations.c.sequence,
         locations.c.state,
+        locations.c.changed_at,
     )
     return query(selected.where(locations.c.digest_primary == values["digest"]), values, database)
 
@@ -311,20 +299,6 @@ def _references(files: Table, database: str) -> Query:
     values = wanted(database, digest=bytes)
     selected = select(files.c.digest_primary, func.count()).where(files.c.digest_primary == values["digest"])
     return query(selected.group_by(files.c.digest_primary), values, database)
-
-
-@cache
-def _entries_by_kind(files: Table, contents: Table, database: str) -> Query:
-    joined = files.outerjoin(contents, contents.c.digest_primary == files.c.digest_primary)
-    size = func.coalesce(func.sum(contents.c.size_bytes), literal_column("0"))
-    return query(select(files.c.kind, func.count(), size).select_from(joined).group_by(files.c.kind), {}, database)
-
-
-@cache
-def _totals(packages: Table, database: str) -> Query:
-    columns = (packages.c[f"{name}_count"] for name in ("file", "link", "directory"))
-    sums = (func.coalesce(func.sum(each), literal_column("0")) for each in (*columns, packages.c.total_bytes))
-    return query(select(*sums), {}, database)
 
 
 @cache

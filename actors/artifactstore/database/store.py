@@ -86,14 +86,15 @@ class SqlEventStore:
         """Return the head after a check that it is the last event and that the database file was not replaced."""
 
         async def look(connection: AsyncConnection) -> LogReading:
-            head, unfinished = await events.read_head(connection)
-            await events.check_end(connection, head)
+            head, unfinished, _at_us = await events.read_head(connection)
+            recorded_at_us = await events.check_end(connection, head)
             return LogReading(
                 head,
                 self._database.free_bytes(),
                 self._database.read_only,
                 unfinished,
                 await events.read_store_id(connection),
+                recorded_at_us,
             )
 
         return await self._database.read(look, timeout_s=_PROBE_TIMEOUT_S)

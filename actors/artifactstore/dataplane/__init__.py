@@ -6,7 +6,7 @@ from artifactstore.backends.root_marker import MARKER, read_marker, update_marke
 from artifactstore.backends.small_file import file_below
 from artifactstore.dataplane.inprocess import InProcessDataPlane
 from artifactstore.dataplane.local import open_data_plane, open_local_data_plane
-from artifactstore.dataplane.marking import check_marker, mark_collected
+from artifactstore.dataplane.marking import check_marker, mark_collected, marker_of
 
 __all__ = [
     "MARKER",
@@ -18,6 +18,7 @@ __all__ = [
     "file_below",
     "inspect_local_root",
     "mark_collected",
+    "marker_of",
     "open_data_plane",
     "open_local_data_plane",
     "read_marker",

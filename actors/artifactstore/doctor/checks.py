@@ -280,7 +280,7 @@ def collection(seen: Inspection) -> Findings:
             f"if no other database uses this root, run `rm {path}`; the next command on this store claims the root",
         )
     elif root.marker is not None and found is not None and found.store_id is not None:
-        refusal = collection_refusal(found.store_id, found.head, root.marker)
+        refusal = collection_refusal(found.store_id, found.head, root.marker, found.collected_event_id)
         if refusal is not None:
             yield refusal.reason, _REMEDIES[refusal.code].format(root=seen.root, marker=path)
 

@@ -14,13 +14,14 @@ from artifactstore.config import ENVIRONMENT, FoundSettings, find_settings
 from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.database.inspection import DatabaseInspection, inspect_database
 from artifactstore.database.location import DatabaseLocation
-from artifactstore.dataplane import SMALL_BACKEND_ID, inspect_local_root
+from artifactstore.dataplane import SMALL_BACKEND_ID, inspect_local_root, marker_of
 from artifactstore.doctor.holders import holders_of
 from artifactstore.doctor.inspection import Inspection, Setting
 from artifactstore.ids import now_us
 from artifactstore.misspelled_settings import suggested_settings, unknown_variables
 from artifactstore.places import absolute
 from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.storage import StorageError
 
 __all__ = ["inspect_store"]
 
@@ -56,7 +57,7 @@ def inspect_store(
     except InvalidValue as refusal:
         return replace(seen, settings_refusal=str(refusal))
     seen = replace(seen, settings=_shown(found, location, root), database=location.name)
-    seen = _with_database(seen, location, lock_wait_s)
+    seen = _with_database(seen, location, lock_wait_s, _collected_at(root))
     database = seen.database_found
     locations = () if database is None else database.locations
     files, rows = (
@@ -76,7 +77,16 @@ def _shown(found: FoundSettings, location: DatabaseLocation, root: Path) -> dict
     return {name: Setting(value, found.origins[name]) for name, value in values.items()}
 
 
-def _with_database(seen: Inspection, location: DatabaseLocation, lock_wait_s: float) -> Inspection:
+def _collected_at(root: Path) -> int:
+    """Return the sequence in the marker of a root; 0 without one. `inspect_local_root` reports one that is damaged."""
+    try:
+        marker = marker_of(root)
+    except (InvalidValue, StorageError):
+        return 0
+    return 0 if marker is None else marker.collected_at
+
+
+def _with_database(seen: Inspection, location: DatabaseLocation, lock_wait_s: float, collected_at: int) -> Inspection:
     path = location.path
     if path is not None:
         seen = replace(
@@ -91,7 +101,7 @@ def _with_database(seen: Inspection, location: DatabaseLocation, lock_wait_s: fl
             return replace(seen, database_failure="it is no regular file")
         seen = replace(seen, setup_lock=_setup_lock(path, lock_wait_s))
     try:
-        found = asyncio.run(_inspect(location, lock_wait_s))
+        found = asyncio.run(_inspect(location, lock_wait_s, collected_at))
     except DatabaseUnavailable as failure:
         return replace(seen, database_failure=failure.reason)
     if path is not None and found.head_lock is not None:
@@ -99,11 +109,13 @@ def _with_database(seen: Inspection, location: DatabaseLocation, lock_wait_s: fl
     return replace(seen, database_found=found)
 
 
-async def _inspect(location: DatabaseLocation, lock_wait_s: float) -> DatabaseInspection:
+async def _inspect(location: DatabaseLocation, lock_wait_s: float, collected_at: int) -> DatabaseInspection:
     start = f"blake3:{secrets.token_hex(32)}"
     try:
         async with asyncio.timeout(_CONNECT_S + 2 * lock_wait_s):
-            return await inspect_database(location, from_address=start, sample=_SAMPLE, lock_wait_s=lock_wait_s)
+            return await inspect_database(
+                location, from_address=start, sample=_SAMPLE, lock_wait_s=lock_wait_s, collected_at=collected_at
+            )
     except TimeoutError:
         raise DatabaseUnavailable(location.name, "it does not answer") from None
 

@@ -49,6 +49,7 @@ from artifactstore_protocols.dataplane import FileSource, SourceOverrun, SourceT
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import IdempotencyConflict
+from artifactstore_protocols.expiry import ClockDoubtful
 from artifactstore_protocols.identity import new_hasher
 from artifactstore_protocols.manifest import ManifestInvalid
 from artifactstore_protocols.media_types import check_media_type, media_type_of
@@ -334,8 +335,8 @@ class IngestActor(Actor[IngestRole]):
         for _attempt in range(_FINALIZE_ATTEMPTS - 1):
             try:
                 return await self._finalize_once(package_id, principal)
-            except PackageChanged:
-                continue  # another process added entries, so the manifest is outdated
+            except (PackageChanged, ClockDoubtful):
+                continue  # another process added entries or wrote later events, so the manifest is outdated
         return await self._finalize_once(package_id, principal)
 
     async def _finalize_once(self, package_id: str, principal: str) -> FinalizedPackage:
@@ -343,9 +344,8 @@ class IngestActor(Actor[IngestRole]):
         contents = await self._store.contents(package_id)
         package = contents.package
         if package.status == "open":
-            build = partial(
-                build_manifest, principal=principal, finalized_at_us=now_us(), check_cancelled=check_cancelled
-            )
+            at_us = max(now_us(), (await self._store.probe()).recorded_at_us)  # a slow clock gives no early end
+            build = partial(build_manifest, principal=principal, finalized_at_us=at_us, check_cancelled=check_cancelled)
             try:
                 payload, summary = await in_thread(partial(build, contents))
             except ManifestInvalid as invalid:

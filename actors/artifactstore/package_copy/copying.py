@@ -123,26 +123,39 @@ async def _carry_tags(
 async def _opened(source: Original, other: OtherStore, parents: Mapping[str, str], principal: str) -> PackageRecord:
     """Create the copy, or find the one that an earlier call created, also for another principal.
 
+    A copy that was deleted or has expired there is made again. Its key follows from the one that is gone.
+
     Raises:
         IdempotencyConflict: somebody used the key for something else.
     """
+    key = copy_key(source.manifest_digest)
+    opened = await _opened_by(key, source, other, parents, principal)
+    while opened.is_gone:
+        opened = await _opened_by(f"{key} after {opened.package_id}", source, other, parents, principal)
+    return opened
+
+
+async def _opened_by(
+    key: str, source: Original, other: OtherStore, parents: Mapping[str, str], principal: str
+) -> PackageRecord:
     package = source.package
     try:
-        return await other.registry.create_package(
+        created = await other.registry.create_package(
             package.name,
             retention=source.retention_class,
             metadata=package.metadata,
             schema=package.schema,
             parents=sorted(parents.values()),
             principal=principal,
-            idempotency_key=copy_key(source.manifest_digest),
+            idempotency_key=key,
         )
     except IdempotencyConflict as conflict:  # the principal and the parents are a part of what a key means
         found = await other.store.read_events(after=conflict.sequence - 1, limit=1)
-        created = found[0].decode() if found else None
-        if not isinstance(created, PackageCreated):
+        first = found[0].decode() if found else None
+        if not isinstance(first, PackageCreated):
             raise
-        made = created.name, created.retention_class, dict(created.metadata)
+        made = first.name, first.retention_class, dict(first.metadata)
         if made != (package.name, source.retention_class, dict(package.metadata)):
             raise
-        return await other.store.package(created.package_id)
+        return await other.store.package(first.package_id)
+    return await other.store.package(created.package_id)

@@ -16,6 +16,8 @@ from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceEr
 from artifactstore_protocols.entries import Place, StoredObject
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore, Location
+from artifactstore_protocols.event_types import ObjectsStored
+from artifactstore_protocols.events import Committed
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
 from artifactstore_protocols.messages import StatObjects, StorageRole, StoreFiles, StoreStream, VerifyObjects
 from artifactstore_protocols.records import FlawedObject, RepairReport, VerifyProgress
@@ -33,7 +35,7 @@ _FILES_NAMED: Final = 3
 _SAMPLE: Final = 100
 _GONE_PERCENT_MIN: Final = 90
 
-type Commit = Callable[[RecordFindings | ReplaceObjects], Awaitable[object]]
+type Commit = Callable[[RecordFindings | ReplaceObjects], Awaitable[Committed]]
 
 
 async def repair(
@@ -187,9 +189,12 @@ class _Repair:
             if not isinstance(offer.source, FileSource):
                 answers.append((offer.named, await self._stored_stream(offer, unused)))
         stored = [made for named, answer in answers if (made := self._stored(named, answer)) is not None]
-        if stored:
-            await self._commit(ReplaceObjects(tuple(stored)))
-        digests = {each.digest for each in stored}
+        if not stored:
+            return set()
+        committed = await self._commit(ReplaceObjects(tuple(stored)))
+        # A content that no package refers to any more is not recorded. A collector removes its bytes again.
+        recorded = [payload for payload in committed.payloads() if isinstance(payload, ObjectsStored)]
+        digests = {each.digest for payload in recorded for each in payload.objects}
         return {each.address for each in batch if each.address.digest.raw in digests}
 
     async def _stored_stream(

@@ -1,7 +1,7 @@
 """The log of a backup. All files and events are verified before any event is used."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -10,10 +10,9 @@ from artifactstore.database.log_validator import LogValidator
 from artifactstore.refusals import BackupRefused
 from artifactstore.transfer.directory import BackupDirectory
 from artifactstore.transfer.log_files import LogFileSource, Version
-from artifactstore.transfer.objects import named_by, retired_by
+from artifactstore.transfer.objects import NamedObject, named_by
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.log_file import LogFileSummary, check_link
-from artifactstore_protocols.storage import Place
 
 __all__ = ["BackupLog"]
 
@@ -23,14 +22,13 @@ class BackupLog:
 
     Attributes:
         bytes: total size of the objects that the events name. An object counts each time that events name it.
-        retired: the places that the log retires. At the end of the log, they hold no objects.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, validator: LogValidator) -> None:
+        self._validator = validator
         self._files: dict[Path, Version] = {}
         self._last: LogFileSummary | None = None
         self.bytes = 0
-        self.retired: set[Place] = set()
 
     @property
     def last(self) -> LogFileSummary:
@@ -50,13 +48,14 @@ class BackupLog:
         return str(self.last.digest)
 
     @classmethod
+    @asynccontextmanager
     async def verified(
         cls,
         directory: BackupDirectory,
         *,
         scan: Callable[[Sequence[StoredEvent]], None] = lambda _events: None,
-    ) -> Self:
-        """Read and verify the whole log of a backup.
+    ) -> AsyncGenerator[Self]:
+        """Read and verify the whole log of a backup, and keep what it implies in a temporary file for the block.
 
         Args:
             directory: the backup.
@@ -68,23 +67,27 @@ class BackupLog:
             UnknownEventType: a newer release wrote an event.
             EventRefused: an event breaks a rule of the log.
         """
-        log = cls()
         async with LogValidator.opened() as validator:
+            log = cls(validator)
 
             async def take(events: Sequence[StoredEvent], _bytes: int) -> None:
                 await validator.validate(events)
                 scan(events)
                 log.bytes += sum(each.size_bytes for each in named_by(events))
-                log.retired |= retired_by(events)
 
             for path in await directory.log_files():
                 async with LogFileSource.open(path) as file:
                     summary = await file.verify(take, partial(check_link, path.name, previous=log._last))
                     log._files[path], log._last = file.version, summary
-        if log._last is None:
-            reason = "it has no log: the first backup into it broke off before its end, so make the backup again"
-            raise BackupRefused(directory.name, reason)
-        return log
+            if log._last is None:
+                reason = "it has no log: the first backup into it broke off before its end, so make the backup again"
+                raise BackupRefused(directory.name, reason)
+            yield log
+
+    async def kept(self, named: Sequence[NamedObject]) -> list[NamedObject]:
+        """Return the objects that are live or condemned at the end of the log. Those at other places are gone."""
+        states = await self._validator.object_states([each.place for each in named])
+        return [each for each in named if states.get(each.place) not in {"retired", "removed"}]
 
     async def batches(self) -> AsyncGenerator[tuple[StoredEvent, ...]]:
         """Yield the events in order.

@@ -34,8 +34,8 @@ async def check_backup(path: Path, progress: Callable[[TransferProgress], None] 
         EventRefused: an event breaks a rule of the log.
     """
     directory = await BackupDirectory.to_read(path)
-    async with objects_to_read(directory) as objects:
-        return await _Check(directory, objects, progress).run(await BackupLog.verified(directory))
+    async with objects_to_read(directory) as objects, BackupLog.verified(directory) as log:
+        return await _Check(directory, objects, progress).run(log)
 
 
 class _Check:
@@ -57,7 +57,7 @@ class _Check:
         async with aclosing(log.batches()) as batches:
             async for batch in batches:
                 named = named_by(batch)
-                await self._read([each for each in named if each.place not in log.retired])
+                await self._read(await log.kept(named))
                 size_bytes = sum(each.size_bytes for each in named)
                 done = replace(done, events=done.events + len(batch), bytes=done.bytes + size_bytes)
                 if self._progress is not None:

@@ -10,13 +10,9 @@ from msgspec.structs import replace
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.event_types import (
-    CONTENTS_PURGED,
     FILES_INGESTED,
-    OBJECTS_RETIRED,
     OBJECTS_STORED,
-    ContentsPurged,
     FilesIngested,
-    ObjectsRetired,
     ObjectsStored,
 )
 from artifactstore_protocols.events import StoredEvent
@@ -34,7 +30,6 @@ __all__ = [
     "flaws_by_size",
     "named_by",
     "objects_in_projection",
-    "retired_by",
 ]
 
 _FLAWS_NAMED = 100
@@ -89,16 +84,6 @@ def named_by(events: Iterable[StoredEvent]) -> tuple[NamedObject, ...]:
         replace(each, files=(files[each.address.digest.raw],)) if each.address.digest.raw in files else each
         for each in named.values()
     )
-
-
-def retired_by(events: Iterable[StoredEvent]) -> frozenset[Place]:
-    """Return the places that some events retire. No object is kept at them."""
-    retired = (
-        cast("ObjectsRetired | ContentsPurged", stored.decode())
-        for stored in events
-        if stored.event.type in {OBJECTS_RETIRED.name, CONTENTS_PURGED.name}
-    )
-    return frozenset(place for payload in retired for place in payload.objects)
 
 
 async def objects_in_projection(store: EventStore) -> AsyncGenerator[tuple[NamedObject, ...]]:

@@ -68,8 +68,7 @@ async def restore(
     directory = await BackupDirectory.to_read(path)
     command = resume_command("restore", path)
     importer = LogImporter(store, writer, source=directory.name, command=command, found=await store.probe())
-    log = await BackupLog.verified(directory, scan=importer.scan)
-    async with objects_to_read(directory) as objects:
+    async with BackupLog.verified(directory, scan=importer.scan) as log, objects_to_read(directory) as objects:
         return await _Restore(store, storage, directory, objects, importer, progress, commit).run(log)
 
 
@@ -108,8 +107,7 @@ class _Restore:
         async with aclosing(log.batches()) as batches:
             async for batch in batches:
                 named = named_by(batch)
-                kept = [each for each in named if each.place not in log.retired]
-                await self._restore_objects(await self._where_they_are_now(kept))
+                await self._restore_objects(await self._where_they_are_now(await log.kept(named)))
                 await self._importer.append(batch)
                 size_bytes = sum(each.size_bytes for each in named)
                 done = replace(done, events=done.events + len(batch), bytes=done.bytes + size_bytes)

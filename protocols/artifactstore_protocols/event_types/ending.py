@@ -1,19 +1,23 @@
-"""Functions for the events that end a package: what keeps one, the rows of a gone one, and its error.
+"""Functions for the events that end a package: what keeps one, the type of such an event, and the error of a gone one.
 
 A hold, and a protected tag that names a package, keep it from deletion and from every rule.
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Literal
 
+from msgspec import Struct
+
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.event_types.base import EventType, record_codec
 from artifactstore_protocols.packages import PackageGone, PackageKept, PackageNotFound
 from artifactstore_protocols.state import Gone, LogState, Needs, PackageState
 from artifactstore_protocols.views import PACKAGES, RETENTION, RowOperation, Update
 
 if TYPE_CHECKING:
-    from artifactstore_protocols.events import StoredEvent
+    from artifactstore_protocols.events import Event, StoredEvent
 
-__all__ = ["check_not_gone", "ending_needs", "evolve_to", "package_to_end", "rows_of_gone"]
+__all__ = ["check_not_gone", "ending_needs", "ending_type", "package_to_end"]
 
 
 def ending_needs(package_id: str) -> Needs:
@@ -53,13 +57,57 @@ def package_to_end(package_id: str, state: LogState) -> PackageState | None:
     return package
 
 
-def evolve_to(package_id: str, gone: Gone, state: LogState) -> None:
-    """Apply the end of a package to the state."""
-    state.end_package(state.packages[package_id], gone)
+def ending_type[P: Struct](
+    name: str,
+    payload: type[P],
+    *,
+    package_id: Callable[[P], str],
+    status: Literal["deleted", "expired"],
+    reason: Callable[[P], str],
+    check: Callable[[P], object],
+    decide: Callable[[P, LogState], object | None],
+    describe: Callable[[P], str],
+) -> EventType[P]:
+    """Return the type of an event that ends a package. Its entries stay until a collector releases them.
+
+    Args:
+        name: the name of the type.
+        payload: the payload.
+        package_id: returns the id of the package.
+        status: the status of the package afterwards.
+        reason: returns the reason that the package's record gives.
+        check: checks the rules that need no state.
+        decide: makes the same decision as the command; returns None if the package is gone already.
+        describe: returns one line for people.
+    """
+
+    def check_alone(value: P, _event: "Event") -> None:
+        check(value)
+
+    def judge(value: P, _stored: "StoredEvent", state: LogState) -> None:
+        if decide(value, state) is None:
+            raise InvalidValue("event", package_id(value), "the package is gone already")
+
+    def gone(value: P, stored: "StoredEvent") -> Gone:
+        return Gone(status, stored.event.recorded_at_us, stored.event.principal, reason(value))
+
+    def evolve(value: P, stored: "StoredEvent", state: LogState) -> None:
+        state.end_package(state.packages[package_id(value)], gone(value, stored))
+
+    return EventType(
+        name=name,
+        codec=record_codec(name, payload),
+        subject=package_id,
+        needs=lambda value: ending_needs(package_id(value)),
+        check=check_alone,
+        judge=judge,
+        evolve=evolve,
+        rows=lambda value, stored: _rows_of_gone(package_id(value), gone(value, stored), stored),
+        describe=describe,
+    )
 
 
-def rows_of_gone(package_id: str, gone: Gone, stored: "StoredEvent") -> Iterable[RowOperation]:
-    """Return the operations that record the end of a package. Its entries stay until a collector releases them."""
+def _rows_of_gone(package_id: str, gone: Gone, stored: "StoredEvent") -> Iterable[RowOperation]:
     ended = {
         "status": gone.status,
         "gone_at": gone.at_us,

@@ -58,7 +58,7 @@ def release_entries(command: ReleaseEntries, state: LogState) -> tuple[EntriesRe
     Raises:
         PackageNotFound: no package has this id.
         InvalidValue: the package is not gone, or the range has too many entries.
-        ProjectionDamaged: the entries in the tables do not match the totals of the packages.
+        ProjectionDamaged: the entries in the tables are not as many as the log says.
     """
     package = _gone_package(command.package_id, state)
     entries = _entries_in(package, command.first, command.last)
@@ -68,8 +68,8 @@ def release_entries(command: ReleaseEntries, state: LogState) -> tuple[EntriesRe
     for entry in entries.values():
         if entry.digest:
             lost[entry.digest] = lost.get(entry.digest, 0) + 1
-    unused = [digest for digest, count in lost.items() if state.references.get(digest, 0) <= count]
-    object_places.check_counts(state)
+    unused = [digest for digest, count in lost.items() if state.references_to(digest) <= count]
+    object_places.check_references(set(unused) & state.references.keys(), state)  # not what the same batch put
     condemned = condemn_lost(unused, f"package {package.gone.status}", state)
     return _released(package, entries), condemned
 
@@ -127,7 +127,7 @@ def _evolve(payload: EntriesReleased, _stored: "StoredEvent", state: LogState) -
     package = state.packages[payload.package_id]
     for key, entry in _entries_in(package, payload.first, payload.last).items():
         if entry.digest:
-            state.references[entry.digest] = state.references.get(entry.digest, 0) - 1
+            state.refer(entry.digest, -1)
         del package.entries[key]
     counts = EntryCounts(
         payload.package_files, payload.package_links, payload.package_directories, payload.package_bytes

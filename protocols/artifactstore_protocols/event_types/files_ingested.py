@@ -32,7 +32,7 @@ from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import ObjectsNotStored, PackageFinalizedAlready, PackageNotFound
 from artifactstore_protocols.paths import ancestors
-from artifactstore_protocols.state import EntryCounts, LogState, PackageState
+from artifactstore_protocols.state import EntryCounts, LogState, Needs, PackageState
 from artifactstore_protocols.views import (
     FILES,
     KIND_DIRECTORY,
@@ -177,7 +177,7 @@ def lost_contents(payload: FilesIngested, state: LogState) -> tuple[bytes, ...]:
     for entry in payload.entries if change else ():
         if entry.digest in change:
             change[entry.digest] += 1
-    return tuple(digest for digest, count in change.items() if state.references.get(digest, 0) + count <= 0)
+    return tuple(digest for digest, count in change.items() if state.references_to(digest) + count <= 0)
 
 
 def check_contents(
@@ -315,6 +315,11 @@ def _decode(content: bytes) -> FilesIngested:
     return payload
 
 
+def _needs(payload: FilesIngested) -> Needs:
+    occupants = frozenset({payload.package_id} if payload.replaced else ())
+    return entry_needs(payload.package_id, payload.entries) | Needs(occupants=occupants)
+
+
 def _judge(payload: FilesIngested, stored: "StoredEvent", state: LogState) -> None:
     """Check the event. Events before it have stored or reprieved the objects that its command needs."""
     check_id("package id", payload.package_id)
@@ -323,8 +328,8 @@ def _judge(payload: FilesIngested, stored: "StoredEvent", state: LogState) -> No
     decided = _ingested(payload.package_id, payload.entries, OnExisting.REPLACE, state, _UNLIMITED, brought)
     check_contents(payload.entries, (), (), state)
     for entry in payload.entries:
-        if entry.kind == "file" and all(held.state != "live" for held in state.places_of(entry.digest).values()):
-            raise InvalidValue("entry", entry.path[:80], "its content is condemned")
+        if entry.kind == "file" and any(held.state == "condemned" for held in state.places_of(entry.digest).values()):
+            raise InvalidValue("entry", entry.path[:80], "an object of its content is condemned")
     if decided is None or len(decided.entries) != len(payload.entries):
         raise InvalidValue("entries", str(len(payload.entries)), "some of them change nothing")
     check_equal("package number", payload.package_number, decided.package_number)
@@ -357,12 +362,11 @@ def _evolve(payload: FilesIngested, _stored: "StoredEvent", state: LogState) -> 
     package.stored_bytes = totals.stored_bytes
     for key in payload.removed:
         package.entries.pop(key, None)
-    references = state.references
     for key, entry in zip(payload.path_keys, payload.entries, strict=True):
         if key in payload.replaced and (digest := package.entries[key].digest):
-            references[digest] = references.get(digest, 0) - 1
+            state.refer(digest, -1)
         if entry.digest:
-            references[entry.digest] = references.get(entry.digest, 0) + 1
+            state.refer(entry.digest, 1)
         package.entries[key] = entry
         parent = key.rpartition("/")[0]
         if parent and parent not in package.below:
@@ -421,7 +425,7 @@ FILES_INGESTED: Final = EventType(
     name=_NAME,
     codec=Codec(_encode, _decode),
     subject=lambda payload: payload.package_id,
-    needs=lambda payload: entry_needs(payload.package_id, payload.entries),
+    needs=_needs,
     judge=_judge,
     evolve=_evolve,
     rows=_rows,

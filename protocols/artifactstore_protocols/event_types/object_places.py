@@ -17,8 +17,8 @@ from artifactstore_protocols.views import LOCATIONS, Cell, RowOperation, Update
 
 __all__ = [
     "PLACES_MAX",
-    "check_counts",
     "check_distinct",
+    "check_references",
     "check_state",
     "describe",
     "digest_at",
@@ -129,21 +129,16 @@ def check_state(place: Place, state: LogState, wanted: ObjectState) -> PlaceStat
     return held
 
 
-def check_counts(state: LogState) -> None:
-    """Check that the entries in the tables match the totals of the packages.
+def check_references(digests: Iterable[bytes], state: LogState) -> None:
+    """Check that as many entries in the tables refer to each content as the log says.
 
     Raises:
-        ProjectionDamaged: they differ, so a content can look unused although a package refers to it.
+        ProjectionDamaged: the numbers differ, so a content can look unused although a package refers to it.
     """
-    if state.counts is None:
-        raise AssertionError("the command needs counts")
-    counted, stated = state.counts
-    if counted != stated:
-        found, expected = (
-            f"{each.files} files of {each.total_bytes} bytes, {each.links} links and {each.directories} directories"
-            for each in (counted, stated)
-        )
-        raise ProjectionDamaged("what the packages hold", found, expected)
+    for digest in digests:
+        counted, stated = state.references[digest], state.references_to(digest)
+        if counted != stated:
+            raise ProjectionDamaged(f"content {digest.hex()}", f"in {counted} entries", f"in {stated}, by the log")
 
 
 def place_updates(places: Iterable[Place], values: Mapping[str, Cell]) -> Iterable[RowOperation]:

@@ -13,7 +13,7 @@ from artifactstore_protocols.event_types import object_places
 from artifactstore_protocols.event_types.base import EventType, check_equal
 from artifactstore_protocols.event_types.object_places import digest_at
 from artifactstore_protocols.event_types.objects_stored import OBJECTS
-from artifactstore_protocols.state import LogState, Needs
+from artifactstore_protocols.state import LogState
 from artifactstore_protocols.views import Cell, RowOperation
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def condemn_objects(command: CondemnObjects, state: LogState) -> ObjectsCondemne
     Contents that are in a package and objects that are not live are skipped.
 
     Raises:
-        ProjectionDamaged: the entries in the tables do not match the totals of the packages.
+        ProjectionDamaged: the entries of a content in the tables are not as many as the log says.
     """
-    object_places.check_counts(state)
+    object_places.check_references(command.contents, state)
     objects = _condemnable(command.contents, state)
     return ObjectsCondemned(objects, command.rule) if objects else None
 
@@ -62,7 +62,8 @@ def condemn_lost(
 ) -> ObjectsCondemned | None:
     """Return the payload that condemns contents which lose their last reference by the same command, or None.
 
-    The entries are not counted here: a condemned object can be read and reprieved, and retiring it counts them.
+    The log's number of references decides. The entries are not counted here: a condemned object can be read and
+    reprieved, and retiring it counts them.
 
     Args:
         lost: the primary digests of the contents.
@@ -85,28 +86,26 @@ def _condemnable(contents: Sequence[bytes], state: LogState) -> tuple[Place, ...
     return tuple(
         place
         for digest in contents
-        if not state.references.get(digest)
+        if not state.references_to(digest)
         for place, held in sorted(state.places_of(digest).items())
         if held.state == "live"
     )
 
 
-def _needs(payload: ObjectsCondemned) -> Needs:
-    return object_places.needs(payload) | Needs(references=frozenset(map(digest_at, payload.objects)))
-
-
 def _judge(payload: ObjectsCondemned, _stored: "StoredEvent", state: LogState) -> None:
     contents = tuple(dict.fromkeys(map(digest_at, payload.objects)))
     for digest in contents:
-        if count := state.references.get(digest):
+        if count := state.references_to(digest):
             raise InvalidValue("object", digest.hex(), f"{count} entries of packages refer to it")
     check_equal("condemned objects", payload.objects, _condemnable(contents, state))
 
 
-def _evolve(payload: ObjectsCondemned, _stored: "StoredEvent", state: LogState) -> None:
+def _evolve(payload: ObjectsCondemned, stored: "StoredEvent", state: LogState) -> None:
+    at_us = stored.event.recorded_at_us
     for place in payload.objects:
         digest = digest_at(place)
-        state.set_place(digest, place, replace(state.places_of(digest)[place], state="condemned"))
+        held = replace(state.places_of(digest)[place], state="condemned", changed_at_us=at_us)
+        state.set_place(digest, place, held)
 
 
 def _rows(payload: ObjectsCondemned, stored: "StoredEvent") -> Iterable[RowOperation]:
@@ -118,7 +117,7 @@ OBJECTS_CONDEMNED: Final = EventType(
     name=_NAME,
     codec=object_places.places_codec(_NAME, ObjectsCondemned, {"rule": None}),
     subject=lambda _payload: OBJECTS,
-    needs=_needs,
+    needs=object_places.needs,
     judge=_judge,
     evolve=_evolve,
     rows=_rows,

@@ -54,10 +54,12 @@ def _judge(payload: ObjectsRemoved, _stored: "StoredEvent", state: LogState) -> 
         object_places.check_state(place, state, "retired")
 
 
-def _evolve(payload: ObjectsRemoved, _stored: "StoredEvent", state: LogState) -> None:
+def _evolve(payload: ObjectsRemoved, stored: "StoredEvent", state: LogState) -> None:
+    at_us = stored.event.recorded_at_us
     for place in payload.objects:
         digest = digest_at(place)
-        state.set_place(digest, place, replace(state.places_of(digest)[place], state="removed"))
+        held = replace(state.places_of(digest)[place], state="removed", changed_at_us=at_us)
+        state.set_place(digest, place, held)
 
 
 def _rows(payload: ObjectsRemoved, stored: "StoredEvent") -> Iterable[RowOperation]:

@@ -1,6 +1,6 @@
 """`v1.objects.reprieved`: condemned objects are live again, because a package refers to them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_types import object_places
-from artifactstore_protocols.event_types.base import EventType
+from artifactstore_protocols.event_types.base import EventType, check_equal
 from artifactstore_protocols.event_types.object_places import digest_at
 from artifactstore_protocols.event_types.objects_stored import OBJECTS
 from artifactstore_protocols.state import LogState
@@ -32,29 +32,32 @@ class ObjectsReprieved(Struct, frozen=True):
     objects: tuple[Place, ...]
 
 
-def reprieve_objects(
-    contents: Iterable[bytes], superseded: Collection[Place], state: LogState
-) -> ObjectsReprieved | None:
-    """Return the payload that reprieves the condemned objects of some contents, except superseded ones; or None."""
-    objects = tuple(
-        place
-        for digest in contents
-        for place, held in sorted(state.places_of(digest).items())
-        if held.state == "condemned" and place not in superseded
-    )
+def reprieve_objects(contents: Iterable[bytes], state: LogState) -> ObjectsReprieved | None:
+    """Return the payload that reprieves every condemned object of some contents, or None.
+
+    An object that the same command supersedes is reprieved, too. So no content in a package has a condemned object.
+    """
+    objects = _condemned(contents, state)
     return ObjectsReprieved(objects) if objects else None
 
 
+def _condemned(contents: Iterable[bytes], state: LogState) -> tuple[Place, ...]:
+    return tuple(
+        place
+        for digest in contents
+        for place, held in sorted(state.places_of(digest).items())
+        if held.state == "condemned"
+    )
+
+
 def _judge(payload: ObjectsReprieved, _stored: "StoredEvent", state: LogState) -> None:
-    object_places.check_distinct(payload.objects)
-    for place in payload.objects:
-        object_places.check_state(place, state, "condemned")
+    check_equal("reprieved objects", payload.objects, _condemned(sorted(set(map(digest_at, payload.objects))), state))
 
 
 def _evolve(payload: ObjectsReprieved, _stored: "StoredEvent", state: LogState) -> None:
     for place in payload.objects:
         digest = digest_at(place)
-        state.set_place(digest, place, replace(state.places_of(digest)[place], state="live"))
+        state.set_place(digest, place, replace(state.places_of(digest)[place], state="live", changed_at_us=0))
 
 
 def _rows(payload: ObjectsReprieved, _stored: "StoredEvent") -> Iterable[RowOperation]:

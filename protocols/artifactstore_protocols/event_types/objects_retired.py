@@ -14,7 +14,7 @@ from artifactstore_protocols.event_types.base import EventType
 from artifactstore_protocols.event_types.object_places import digest_at
 from artifactstore_protocols.event_types.objects_stored import OBJECTS, supersedes
 from artifactstore_protocols.packages import ProjectionDamaged
-from artifactstore_protocols.state import LogState, Needs, PlaceState
+from artifactstore_protocols.state import LogState, PlaceState
 from artifactstore_protocols.views import LOCATIONS, Cell, Put, RowOperation
 
 if TYPE_CHECKING:
@@ -49,14 +49,16 @@ class ObjectsRetired(Struct, frozen=True):
 def retire_objects(command: RetireObjects, state: LogState) -> ObjectsRetired | None:
     """Return the payload that retires keys, or None if no key is left to retire.
 
-    Keys whose objects are no longer condemned, or no longer orphans, are skipped.
+    Keys whose objects are no longer condemned, have been condemned again, or are no longer orphans, are skipped.
 
     Raises:
         ProjectionDamaged: the tables contradict each other, so that a package may refer to one of the objects.
     """
-    object_places.check_counts(state)
+    object_places.check_references(map(digest_at, command.objects), state)
     wanted = "condemned" if command.cause == CONDEMNED else None
     objects = [place for place in command.objects if _state_of(place, state) == wanted]
+    if command.until_us is not None:  # somebody may have used an object meanwhile, and condemned it again
+        objects = [place for place in objects if _changed_at_us(place, state) <= command.until_us]
     for place in objects:
         _check_unused(place, command.cause, state)
     return ObjectsRetired(tuple(objects), command.cause) if objects else None
@@ -67,10 +69,15 @@ def _state_of(place: Place, state: LogState) -> str | None:
     return None if held is None else held.state
 
 
+def _changed_at_us(place: Place, state: LogState) -> int:
+    held = state.places_of(digest_at(place)).get(place)
+    return 0 if held is None else held.changed_at_us
+
+
 def _check_unused(place: Place, cause: str, state: LogState) -> None:
     """Check the rows of a content against each other: a lost row must not make its object look like an orphan."""
     digest = digest_at(place)
-    count, places = state.references.get(digest, 0), state.places_of(digest)
+    count, places = state.references_to(digest), state.places_of(digest)
     if cause == CONDEMNED and count:
         raise ProjectionDamaged(f"object {place.object_key}", f"in {count} entries", "condemned, so in none")
     if cause == ORPHAN and digest not in state.purged and not any(held.is_current for held in places.values()):
@@ -78,10 +85,6 @@ def _check_unused(place: Place, cause: str, state: LogState) -> None:
             raise ProjectionDamaged(f"content {digest.hex()}", f"in {count} entries and nowhere stored", "stored")
         if digest in state.contents and not places:
             raise ProjectionDamaged(f"content {digest.hex()}", "without an object", "stored once at least")
-
-
-def _needs(payload: ObjectsRetired) -> Needs:
-    return object_places.needs(payload) | Needs(references=frozenset(map(digest_at, payload.objects)))
 
 
 def _judge(payload: ObjectsRetired, _stored: "StoredEvent", state: LogState) -> None:
@@ -97,7 +100,7 @@ def _judge(payload: ObjectsRetired, _stored: "StoredEvent", state: LogState) -> 
             raise InvalidValue("object", named, f"it is {held or 'unknown'}, and not {payload.cause}")
         elsewhere = any(other.is_current for at, other in state.places_of(digest).items() if at != place)
         unneeded = elsewhere or digest in state.purged
-        if state.references.get(digest) and not (payload.cause == ORPHAN and unneeded):
+        if state.references_to(digest) and not (payload.cause == ORPHAN and unneeded):
             raise InvalidValue("object", named, "entries of packages refer to its content")
 
 
@@ -105,7 +108,7 @@ def _evolve(payload: ObjectsRetired, stored: "StoredEvent", state: LogState) -> 
     for place in payload.objects:
         digest = digest_at(place)
         held = state.places_of(digest).get(place) or PlaceState("intact", stored.sequence)
-        state.set_place(digest, place, replace(held, state="retired"))
+        state.set_place(digest, place, replace(held, state="retired", changed_at_us=stored.event.recorded_at_us))
 
 
 def _rows(payload: ObjectsRetired, stored: "StoredEvent") -> Iterable[RowOperation]:
@@ -133,7 +136,7 @@ OBJECTS_RETIRED: Final = EventType(
     name=_NAME,
     codec=object_places.places_codec(_NAME, ObjectsRetired, {"cause": frozenset({CONDEMNED, ORPHAN, SUPERSEDED})}),
     subject=lambda _payload: OBJECTS,
-    needs=_needs,
+    needs=object_places.needs,
     judge=_judge,
     evolve=_evolve,
     rows=_rows,

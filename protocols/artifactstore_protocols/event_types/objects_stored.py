@@ -133,7 +133,9 @@ def superseded(new: Sequence[StoredObject], state: LogState) -> tuple[Place, ...
 def supersedes(later: Place, earlier: Place, state: LogState) -> bool:
     """Return whether an object supersedes another object of its content."""
     places = state.places_of(bytes.fromhex(parse_key(earlier.object_key)[0].digest.hex))
-    if later == earlier or later not in places or earlier not in places or not places[later].is_usable:
+    if later == earlier or later not in places or earlier not in places:
+        return False
+    if places[later].state != "live" or not places[later].is_usable:
         return False
     return _is_superseded(earlier, places[earlier], later)
 
@@ -233,7 +235,7 @@ def _rows(payload: ObjectsStored, stored: "StoredEvent") -> Iterable[RowOperatio
     contents: dict[bytes, Row] = {}
     locations: list[Row] = []
     for digest, sha256, size_bytes, (backend_id, key), tier, restore in payload.objects:
-        contents[digest] = (digest, algorithm, sha256, size_bytes, sequence)
+        contents[digest] = (digest, algorithm, sha256, size_bytes, 0, sequence)
         locations.append(
             (digest, backend_id, key, tier, restore, "live", "intact", at_us, None, None, sequence, sequence)
         )

@@ -1,22 +1,15 @@
 """`v1.package.expired`: a rule let a package go. Its record and its manifest stay; its files go."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import Struct
 
-from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.event_types.base import EventType, record_codec
-from artifactstore_protocols.event_types.ending import ending_needs, evolve_to, package_to_end, rows_of_gone
+from artifactstore_protocols.event_types.ending import ending_type, package_to_end
 from artifactstore_protocols.life_cycle import ABANDONED, RETENTION_ENDED, ExpirePackage
 from artifactstore_protocols.moments import time_text
 from artifactstore_protocols.packages import NotFinalized, PackageChanged, PackageFinalizedAlready, PackageKept
 from artifactstore_protocols.retention import is_permanent
-from artifactstore_protocols.state import Gone, LogState
-from artifactstore_protocols.views import RowOperation
-
-if TYPE_CHECKING:
-    from artifactstore_protocols.events import Event, StoredEvent
+from artifactstore_protocols.state import LogState
 
 __all__ = ["PACKAGE_EXPIRED", "PackageExpired", "expire_package"]
 
@@ -65,36 +58,13 @@ def _command(payload: PackageExpired) -> ExpirePackage:
     return ExpirePackage(payload.package_id, payload.rule, payload.as_of_us, payload.version)
 
 
-def _check(payload: PackageExpired, _event: "Event") -> None:
-    _command(payload)
-
-
-def _judge(payload: PackageExpired, _stored: "StoredEvent", state: LogState) -> None:
-    if expire_package(_command(payload), state) is None:
-        raise InvalidValue("event", payload.package_id, "the package is gone already")
-
-
-def _gone(payload: PackageExpired, stored: "StoredEvent") -> Gone:
-    return Gone("expired", stored.event.recorded_at_us, stored.event.principal, payload.rule)
-
-
-def _evolve(payload: PackageExpired, stored: "StoredEvent", state: LogState) -> None:
-    evolve_to(payload.package_id, _gone(payload, stored), state)
-
-
-def _rows(payload: PackageExpired, stored: "StoredEvent") -> Iterable[RowOperation]:
-    return rows_of_gone(payload.package_id, _gone(payload, stored), stored)
-
-
-_NAME: Final = "v1.package.expired"
-PACKAGE_EXPIRED: Final = EventType(
-    name=_NAME,
-    codec=record_codec(_NAME, PackageExpired),
-    subject=lambda payload: payload.package_id,
-    needs=lambda payload: ending_needs(payload.package_id),
-    check=_check,
-    judge=_judge,
-    evolve=_evolve,
-    rows=_rows,
+PACKAGE_EXPIRED: Final = ending_type(
+    "v1.package.expired",
+    PackageExpired,
+    package_id=lambda payload: payload.package_id,
+    status="expired",
+    reason=lambda payload: payload.rule,
+    check=_command,
+    decide=lambda payload, state: expire_package(_command(payload), state),
     describe=lambda payload: f"expired by rule {payload.rule}",
 )

@@ -14,6 +14,7 @@ from artifactstore_protocols.entries import Entry, Place
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types.base import Codec, EventType, Part, check_equal
 from artifactstore_protocols.event_types.ending import check_not_gone
+from artifactstore_protocols.expiry import check_finalized_at
 from artifactstore_protocols.identity import ContentAddress, Digest
 from artifactstore_protocols.keep_rules import Candidate
 from artifactstore_protocols.manifest import Entry as ManifestEntry
@@ -67,6 +68,7 @@ def finalize_package(command: FinalizePackage, state: LogState) -> PackageFinali
         PackageGone: the package was deleted or has expired.
         PackageChanged: the manifest was built for another version of the package.
         SchemaViolated: the metadata and the annotations do not fit the package's schema.
+        ClockDoubtful: the manifest has a time long before the last event.
     """
     package = _package(command.package_id, state)
     check_not_gone(package)
@@ -75,7 +77,10 @@ def finalize_package(command: FinalizePackage, state: LogState) -> PackageFinali
     if package.version != command.expected_version:
         raise PackageChanged(command.package_id, command.expected_version, package.version)
     _check_schema(package, state)
-    return PackageFinalized(command.manifest, command.summary)
+    payload = PackageFinalized(command.manifest, command.summary)
+    if state.log_time_us:
+        check_finalized_at(_summary(payload).finalized_at_us, state.log_time_us)
+    return payload
 
 
 def read_manifest(payload: PackageFinalized) -> PackageFinalized:
@@ -138,6 +143,7 @@ def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -
     check_equal("schema in the manifest", decoded.package.schema, package.schema)
     check_equal("parents in the manifest", dict(decoded.package.parents), package.parents)
     _check_schema(package, state)
+    check_finalized_at(decoded.package.finalized_at_us, state.log_time_us)
     check_equal("created_at_us in the manifest", decoded.package.created_at_us, package.created_at_us)
     kept, promised = decoded.retention_summary, retention_class(package.retention_class)
     check_equal("retention class in the manifest", kept.retention_class, promised.name)

@@ -66,7 +66,7 @@ def extend_retention(command: ExtendRetention, state: LogState) -> RetentionChan
     package = _finalized(command.package_id, state)
     if package.expires_at_us is None:
         raise PackageKept(command.package_id, "its retention is permanent and has no end to extend")
-    expires_at_us = max(package.expires_at_us, command.as_of_us) + command.duration_us
+    expires_at_us = max(package.expires_at_us, command.as_of_us, state.log_time_us) + command.duration_us
     longer = SetRetention(command.package_id, CUSTOM, expires_at_us - package.retained_from_us)
     return RetentionChanged(command.package_id, CUSTOM, longer.duration_us, expires_at_us)
 

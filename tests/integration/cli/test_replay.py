@@ -101,8 +101,8 @@ DAMAGE = {
     "contents deleted": "DELETE FROM contents",
     "contents changed": "UPDATE contents SET size_bytes = size_bytes + 1",
     "a content added": (
-        "INSERT INTO contents SELECT zeroblob(32), digest_algorithm, digest_sha256, size_bytes, sequence "
-        "FROM contents LIMIT 1"
+        "INSERT INTO contents SELECT zeroblob(32), digest_algorithm, digest_sha256, size_bytes, reference_count, "
+        "sequence FROM contents LIMIT 1"
     ),
     "files deleted": "DELETE FROM artifact_files WHERE path_key LIKE 'data/%'",
     "files changed": "UPDATE artifact_files SET executable = 1 - executable",

@@ -59,7 +59,7 @@ async def test_rule_03_nothing_is_condemned_or_retired_by_tables_that_disagree(
 ) -> None:
     await scribe.tell(created(), ingest(ingested("a", b"x")))
     await surgery(location, delete(LIVE[FILES]))
-    orphan = RetireObjects((place_of(b"stray"),), "orphan")
+    orphan = RetireObjects((place_of(b"x", 2),), "orphan")
     for command in (X, orphan):
         [outcome] = await scribe.send(scribe.ask(command))
         assert isinstance(outcome, ProjectionDamaged)

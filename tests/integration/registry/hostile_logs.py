@@ -11,21 +11,35 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from artifactstore import open_registry
+from artifactstore import Registry, open_registry
+from artifactstore.testing.backend_conformance import key_of
 from artifactstore_protocols import manifest
 from artifactstore_protocols.canonical import encode
-from artifactstore_protocols.commands import ObjectFinding
+from artifactstore_protocols.commands import Command, ObjectFinding
 from artifactstore_protocols.entries import Entry, Place, StoredObject
 from artifactstore_protocols.event_types import (
+    CLOCK_CONFIRMED,
+    CLOCK_OBSERVED,
     COMMAND_NOTED,
+    ENTRIES_RELEASED,
     FILES_INGESTED,
+    HOLD_PLACED,
+    HOLD_RELEASED,
+    KEEP_POLICY_DELETED,
+    KEEP_POLICY_SET,
     LOG_CREATED,
     OBJECTS_CONDEMNED,
     OBJECTS_FLAGGED,
+    OBJECTS_REMOVED,
+    OBJECTS_REPRIEVED,
     OBJECTS_RESTORED,
+    OBJECTS_RETIRED,
     OBJECTS_STORED,
     PACKAGE_CREATED,
+    PACKAGE_DELETED,
+    PACKAGE_EXPIRED,
     PACKAGE_FINALIZED,
+    RETENTION_CHANGED,
     SCHEMA_REGISTERED,
     STORE_VERIFIED,
     FilesIngested,
@@ -46,6 +60,9 @@ from artifactstore_protocols.event_types import (
     type_of,
 )
 from artifactstore_protocols.events import Event, StoredEvent
+from artifactstore_protocols.expiry import OBSERVED_EVERY_US
+from artifactstore_protocols.keep_rules import KeepRules
+from artifactstore_protocols.life_cycle import ABANDONED, ExpirePackage, ObserveClock
 from artifactstore_protocols.manifest import DirectoryEntry, LinkEntry, Manifest, ManifestReceipt
 from integration.registry.samples import object_file, settings_in, stream_of, whole_log
 from stored_objects import overwrite
@@ -75,11 +92,35 @@ _TYPES = [
     FILES_INGESTED.name,
     COMMAND_NOTED.name,
     PACKAGE_FINALIZED.name,
+    RETENTION_CHANGED.name,
+    PACKAGE_CREATED.name,
+    *_STORED_AND_PUT,
+    FILES_INGESTED.name,
+    HOLD_PLACED.name,
+    HOLD_RELEASED.name,
+    KEEP_POLICY_SET.name,
+    KEEP_POLICY_DELETED.name,
+    PACKAGE_DELETED.name,
+    ENTRIES_RELEASED.name,
+    OBJECTS_CONDEMNED.name,
+    PACKAGE_CREATED.name,
+    OBJECTS_REPRIEVED.name,
+    FILES_INGESTED.name,
+    PACKAGE_EXPIRED.name,
+    ENTRIES_RELEASED.name,
+    OBJECTS_CONDEMNED.name,
+    OBJECTS_RETIRED.name,
+    OBJECTS_REMOVED.name,
+    CLOCK_CONFIRMED.name,
+    CLOCK_OBSERVED.name,
 ]
 
 
 async def valid_log(directory: Path) -> Log:
-    """A log of twenty events; the package of the second is finalized by the last, another one is open."""
+    """A log with all types of events but two. The package of the second event is finalized by the twentieth.
+
+    Another package is open. A third one is deleted, and a fourth one expires, after it took over a condemned content.
+    """
     settings = settings_in(directory)
     async with open_registry(settings) as registry:
         package = (await registry.create_package("p", metadata={"k": "v"}, idempotency_key="once")).package_id
@@ -96,9 +137,33 @@ async def valid_log(directory: Path) -> Log:
         await registry.ingest_file(other, _NFD, stream_of(b"a"))
         await registry.ingest_file(other, _NFD, stream_of(b"a"), replace=True, idempotency_key="noted")
         await registry.finalize_package(package)
+        await _live_and_end(registry, package)
         log = await whole_log(registry)
     assert [stored.event.type for stored in log] == _TYPES
     return log
+
+
+async def _live_and_end(registry: Registry, package: str) -> None:
+    """The rest of the life of packages and objects."""
+
+    async def tell(command: Command) -> None:
+        await registry._commit(command, "ci", None)  # pyright: ignore[reportPrivateUsage]
+
+    await registry.set_retention(package, "30d")
+    gone = (await registry.create_package("gone")).package_id
+    await registry.ingest_file(gone, "g", stream_of(b"going"))
+    await registry.ingest_file(gone, "h", stream_of(b"a"))
+    await registry.release_hold((await registry.place_hold(gone, reason="case")).hold_id)
+    await registry.set_keep_policy("gone", KeepRules(last=1))
+    await registry.delete_keep_policy("gone")
+    await registry.delete_package(gone, reason="a test")
+    await registry.collect_garbage()
+    back = (await registry.create_package("back")).package_id
+    await registry.ingest_file(back, "g", stream_of(b"going"))
+    await tell(ExpirePackage(back, ABANDONED, 1, 2))
+    await registry.collect_garbage(grace_s=0.0)
+    confirmed_us = await registry.confirm_clock()
+    await tell(ObserveClock(confirmed_us + OBSERVED_EVERY_US))
 
 
 def hostile_logs(log: Log) -> Iterator[tuple[str, Log, int]]:
@@ -108,8 +173,15 @@ def hostile_logs(log: Log) -> Iterator[tuple[str, Log, int]]:
     for name, (sequence, changes) in _EVENTS.items():
         yield name, _with_event(log, sequence, changes(log)), sequence
     for name, finalize in _MANIFESTS.items():
-        finalized = manifest.encode(finalize(manifest.decode(log[-1].event.payload)))
+        finalized = manifest.encode(finalize(manifest.decode(log[_FINALIZED - 1].event.payload)))
         yield f"manifest: {name}", _with_event(log, _FINALIZED, {"payload": finalized}), _FINALIZED
+    for name, (event_type, number, alter) in _LIVES.items():
+        sequence = _nth(log, event_type, number)
+        yield name, _with_payload(log, sequence, alter(log, log[sequence - 1].decode())), sequence
+    for event_type, number, earlier in _COMMANDS:
+        sequence = _nth(log, event_type, number)
+        name = f"a command that makes {event_type} {number} after {earlier}"
+        yield name, _with_event(log, sequence, _continuing(log, sequence - 1)), sequence
     for name, more in _APPENDED.items():
         yield name, [*log, _appended(log, more(log))], len(log) + 1
     yield "an event before its package", _renumbered([log[0], *log[2:4], log[1], *log[4:]]), 3
@@ -241,6 +313,7 @@ _EVENTS: dict[str, tuple[int, Callable[[Log], dict[str, Any]]]] = {
     "a beginning with a digest": (1, lambda log: _stamp(log, 1, digest=log[1].event.command.digest)),
     "a beginning of another log": (1, lambda _log: {"subject": _ID.format(3)}),
     "a log id that is none": (1, lambda _log: {"payload": encode({"log_id": "x"}), "subject": "x"}),
+    "a time that goes back": (_OTHER, lambda log: {"recorded_at_us": log[0].event.recorded_at_us - 1}),
     "a time before 1970": (_FIRST, lambda _log: {"recorded_at_us": -1}),
     "an event id that comes twice": (_OTHER, lambda log: {"event_id": log[0].event.event_id}),
     "a command that continues later": (_OTHER, lambda log: _stamp(log, _OTHER, command_id=_command(log, _FIRST))),
@@ -264,13 +337,16 @@ _EVENTS: dict[str, tuple[int, Callable[[Log], dict[str, Any]]]] = {
     "a control character in a key": (_OTHER, lambda log: _stamp(log, _OTHER, idempotency_key="k\n")),
     "another type": (_OPEN, lambda _log: {"type": OBJECTS_STORED.name}),
     "a payload that is cut off": (_FIRST, lambda log: {"payload": log[_FIRST - 1].event.payload[:-1]}),
-    "a manifest that is cut off": (_FINALIZED, lambda log: {"payload": log[-1].event.payload[:-1]}),
+    "a manifest that is cut off": (_FINALIZED, lambda log: {"payload": log[_FINALIZED - 1].event.payload[:-1]}),
     "a manifest of another package": (_FINALIZED, lambda log: {"subject": log[_OTHER - 1].event.subject}),
 }
 
 _MANIFESTS: dict[str, Callable[[Manifest], Manifest]] = {
     "another name": lambda finalized: replace(finalized, package=replace(finalized.package, name="other")),
     "other metadata": lambda finalized: replace(finalized, package=replace(finalized.package, metadata={"k": "w"})),
+    "a finalization long before the last event": lambda finalized: _rebuilt(
+        finalized, finalized.files, finalized_at_us=finalized.package.finalized_at_us - (1 << 40)
+    ),
     "another time of creation": lambda finalized: replace(
         finalized, package=replace(finalized.package, created_at_us=1)
     ),
@@ -347,8 +423,18 @@ def _renumbered(log: Log) -> Log:
 def _appended(log: Log, payload: Payload) -> StoredEvent:
     stamp = replace(log[1].event.command, command_id=_ID.format(1), idempotency_key=None)
     name, content = type_of(payload).name, encode_payload(payload)
-    event = Event(_ID.format(2), name, _subject(payload), "ci", 1, content, stamp)
+    event = Event(_ID.format(2), name, _subject(payload), "ci", log[-1].event.recorded_at_us, content, stamp)
     return StoredEvent(len(log) + 1, event)
+
+
+def _nth(log: Log, event_type: str, number: int = 0) -> int:
+    """The sequence of an event, by its type and its number among those of the type."""
+    return [stored.sequence for stored in log if stored.event.type == event_type][number]
+
+
+def _place_of(content: bytes, generation: int = 1) -> Place:
+    key = key_of(content)
+    return Place("local-small", key if generation == 1 else f"{key}.g{generation}")
 
 
 def _file_in(log: Log, sequence: int, **changes: Any) -> FilesIngested:
@@ -376,7 +462,7 @@ def _flagged_twice(log: Log) -> ObjectsFlagged:
 
 
 def _manifest_of(log: Log, package_id: str) -> bytes:
-    finalized = manifest.decode(log[-1].event.payload)
+    finalized = manifest.decode(log[_FINALIZED - 1].event.payload)
     return manifest.encode(replace(finalized, package=replace(finalized.package, package_id=package_id)))
 
 
@@ -385,10 +471,11 @@ def _rebuilt(
     entries: Sequence[manifest.Entry],
     retention_class: str = "standard",
     duration_us: int | None = -1,
+    finalized_at_us: int | None = None,
 ) -> Manifest:
     """The manifest of other entries, in itself as it should be."""
     return Manifest.build(
-        package=finalized.package,
+        package=replace(finalized.package, finalized_at_us=finalized_at_us or finalized.package.finalized_at_us),
         entries=entries,
         storage_receipts=[ManifestReceipt(entry.digest, "local", None) for entry in entries if entry.kind == "file"],
         retention_class=retention_class,
@@ -398,9 +485,84 @@ def _rebuilt(
     )
 
 
+type _Altered = Callable[[Log, Any], Payload]
+
+
+def _with(**changes: object) -> _Altered:
+    return lambda _log, payload: cast("Payload", replace(payload, **changes))
+
+
+_LIVES: dict[str, tuple[str, int, _Altered]] = {
+    "a retention that is not its duration's": (RETENTION_CHANGED.name, 0, _with(duration_us=1)),
+    "a retention with another end": (RETENTION_CHANGED.name, 0, _with(expires_at_us=1)),
+    "a retention of no package": (RETENTION_CHANGED.name, 0, _with(package_id=_ID.format(99))),
+    "a retention of an open package": (
+        RETENTION_CHANGED.name,
+        0,
+        lambda log, payload: replace(payload, package_id=log[_OTHER - 1].event.subject),
+    ),
+    "a hold on no package": (HOLD_PLACED.name, 0, _with(package_id=_ID.format(99))),
+    "a hold without a reason": (HOLD_PLACED.name, 0, _with(reason="")),
+    "a hold that was never placed": (HOLD_RELEASED.name, 0, _with(hold_id=_ID.format(99))),
+    "a hold on another package": (
+        HOLD_RELEASED.name,
+        0,
+        lambda log, payload: replace(payload, package_id=log[_CREATED - 1].event.subject),
+    ),
+    "a deletion of no package": (PACKAGE_DELETED.name, 0, _with(package_id=_ID.format(99))),
+    "a deletion without a reason": (PACKAGE_DELETED.name, 0, _with(reason="")),
+    "an expiry by no rule": (PACKAGE_EXPIRED.name, 0, _with(rule="because")),
+    "an expiry of another version": (PACKAGE_EXPIRED.name, 0, _with(version=3)),
+    "an expiry of an open package by its retention": (PACKAGE_EXPIRED.name, 0, _with(rule="retention")),
+    "an expiry before the retention ends": (
+        PACKAGE_EXPIRED.name,
+        0,
+        lambda log, payload: replace(payload, package_id=log[_CREATED - 1].event.subject, rule="retention", version=3),
+    ),
+    "released entries of a package that is not gone": (
+        ENTRIES_RELEASED.name,
+        0,
+        lambda log, payload: replace(payload, package_id=log[_CREATED - 1].event.subject, first="a", last="a"),
+    ),
+    "released entries that are counted wrong": (ENTRIES_RELEASED.name, 0, _with(package_files=1)),
+    "released bytes that are counted wrong": (ENTRIES_RELEASED.name, 0, _with(package_bytes=1)),
+    "released entries up to another one": (ENTRIES_RELEASED.name, 0, _with(last="z")),
+    "released entries that are not there": (ENTRIES_RELEASED.name, 0, _with(first="x", last="z")),
+    "released entries of another number": (ENTRIES_RELEASED.name, 0, _with(package_number=_OTHER)),
+    "a condemned object of a package": (OBJECTS_CONDEMNED.name, 1, _with(objects=(_place_of(b"a"),))),
+    "a condemned object that was never stored": (OBJECTS_CONDEMNED.name, 1, _with(objects=(_place_of(b"x"),))),
+    "an object that is condemned twice": (
+        OBJECTS_CONDEMNED.name,
+        1,
+        lambda _log, payload: replace(payload, objects=payload.objects * 2),
+    ),
+    "an object that is condemned by no rule": (OBJECTS_CONDEMNED.name, 1, _with(rule="")),
+    "a reprieve of a live object": (OBJECTS_REPRIEVED.name, 0, _with(objects=(_place_of(b"a"),))),
+    "a reprieve of an unknown object": (OBJECTS_REPRIEVED.name, 0, _with(objects=(_place_of(b"going", 2),))),
+    "a retired object of a package": (OBJECTS_RETIRED.name, 0, _with(objects=(_place_of(b"bb"),))),
+    "a condemned object that is retired as an orphan": (OBJECTS_RETIRED.name, 0, _with(cause="orphan")),
+    "a condemned object that nothing supersedes": (OBJECTS_RETIRED.name, 0, _with(cause="superseded")),
+    "an object that is retired without a cause": (OBJECTS_RETIRED.name, 0, _with(cause="because")),
+    "an object that is removed and was not retired": (OBJECTS_REMOVED.name, 0, _with(objects=(_place_of(b"a"),))),
+    "a removed object that was never stored": (OBJECTS_REMOVED.name, 0, _with(objects=(_place_of(b"x"),))),
+    "a clock that jumps": (CLOCK_OBSERVED.name, 0, _with(at_us=1 << 52)),
+    "a clock that goes back": (CLOCK_OBSERVED.name, 0, _with(at_us=1)),
+    "a clock before 1970": (CLOCK_CONFIRMED.name, 0, _with(at_us=-1)),
+    "a keep policy of nothing": (KEEP_POLICY_SET.name, 0, _with(rules={})),
+    "a keep policy that was never set": (KEEP_POLICY_DELETED.name, 0, _with(group="others")),
+}
+
+_COMMANDS = (
+    (PACKAGE_DELETED.name, 0, KEEP_POLICY_DELETED.name),
+    (ENTRIES_RELEASED.name, 0, PACKAGE_DELETED.name),
+    (OBJECTS_REMOVED.name, 0, OBJECTS_RETIRED.name),
+    (OBJECTS_RETIRED.name, 0, OBJECTS_CONDEMNED.name),
+    (CLOCK_OBSERVED.name, 0, CLOCK_CONFIRMED.name),
+)
+
 _APPENDED: dict[str, Callable[[Log], Payload]] = {
     "a file after the finalization": lambda log: _file_in(log, _SECOND, path="late"),
-    "a second finalization": lambda log: PackageFinalized(log[-1].event.payload),
+    "a second finalization": lambda log: PackageFinalized(log[_FINALIZED - 1].event.payload),
     "a file of no package": lambda log: replace(_file_in(log, _FIRST), package_id=_ID.format(99)),
     "a package that is there already": lambda log: log[1].decode(),
     "a file that is there already": lambda log: _file_in(log, _AGAIN),
@@ -428,4 +590,16 @@ _APPENDED: dict[str, Callable[[Log], Payload]] = {
     "a keep policy of no name": lambda _log: KeepPolicySet("night@1", {"last": 3}),
     "a keep policy that is deleted and was never set": lambda _log: KeepPolicyDeleted("nightly"),
     "a tag that is deleted and was never set": lambda _log: TagDeleted("t"),
+    "a package that is deleted twice": lambda log: log[_nth(log, PACKAGE_DELETED.name) - 1].decode(),
+    "a package that expires twice": lambda log: log[_nth(log, PACKAGE_EXPIRED.name) - 1].decode(),
+    "a hold on a package that is gone": lambda log: log[_nth(log, HOLD_PLACED.name) - 1].decode(),
+    "entries that are released twice": lambda log: log[_nth(log, ENTRIES_RELEASED.name) - 1].decode(),
+    "a tag of a package that is gone": lambda log: TagSet(
+        "t", log[_nth(log, PACKAGE_DELETED.name) - 1].event.subject, protected=False
+    ),
+    "an object that is condemned after its removal": lambda log: log[_nth(log, OBJECTS_CONDEMNED.name, 1) - 1].decode(),
+    "an object that is stored at a removed key": lambda log: log[_nth(log, OBJECTS_STORED.name, 4) - 1].decode(),
+    "an object that is removed twice": lambda log: log[_nth(log, OBJECTS_REMOVED.name) - 1].decode(),
+    "an object that is retired twice": lambda log: log[_nth(log, OBJECTS_RETIRED.name) - 1].decode(),
+    "a removed object that is reprieved": lambda log: log[_nth(log, OBJECTS_REPRIEVED.name) - 1].decode(),
 }

@@ -2,10 +2,9 @@
 
 import os
 import shutil
-import sqlite3
 import tempfile
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,13 +19,17 @@ from artifactstore import Registry, Settings, open_registry
 from artifactstore.collecting import Collection
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.errors import CollectionRefused, ProjectionDamaged
-from artifactstore.ids import new_id
+from artifactstore.ids import new_id, now_us
 from artifactstore.testing.backend_conformance import address_of, key_of
 from artifactstore_protocols.collection import CollectionReport, ObjectTotals
-from artifactstore_protocols.commands import Command, CommandRequest
+from artifactstore_protocols.commands import Command, CommandRequest, IngestFiles, OnExisting, RetireObjects
+from artifactstore_protocols.entries import Entry, Place
+from artifactstore_protocols.event_types import ObjectsRetired
 from artifactstore_protocols.events import Committed
+from artifactstore_protocols.life_cycle import DeletePackage
 from artifactstore_protocols.messages import Commit
-from integration.registry.samples import add, content_of, plant, settings_in, whole_log
+from artifactstore_protocols.releasing import ReleaseEntries
+from integration.registry.samples import add, by_hand, content_of, plant, settings_in, stream_of, whole_log
 from stored_objects import objects_in
 
 LARGE, SMALL, SHARED = b"large" * 20_000, b"small", b"shared"
@@ -201,22 +204,35 @@ async def test_an_entry_that_a_hand_deleted_from_the_tables_does_not_cost_its_by
     settings: Settings, tree: Path
 ) -> None:
     plant(tree, {"a": LARGE, "b": SMALL})
-    plant(tree / "other", {"a": LARGE, "c": SHARED})
+    plant(tree / "other", {"a": LARGE, "c": SHARED, "d": SMALL})
     async with open_registry(settings) as registry:
-        await registry.ingest_tree(tree / "other", name="kept")
+        kept = await registry.ingest_tree(tree / "other", name="kept")
         gone = await registry.ingest_tree(tree, name="gone")
         await delete(registry, gone.package_id)
-    with closing(sqlite3.connect(settings.database_url.removeprefix("sqlite:///"))) as database, database:
-        database.execute("DELETE FROM artifact_files WHERE path_key = 'a'")
+    by_hand(settings, "DELETE FROM artifact_files WHERE path_key IN ('a', 'd')")
     async with open_registry(settings) as registry:
-        before = await types_of(registry)
-        with pytest.raises(ProjectionDamaged):
+        with pytest.raises(ProjectionDamaged, match="no entries"):
             await collect(registry)
-        assert await types_of(registry) == before
-        assert set(objects_in(settings.storage_local_root)) == hexes(LARGE, SMALL, SHARED)
+        assert (await types_of(registry))["v1.objects.condemned"] == 0, "the log counts the lost entries, too"
+        assert (await registry.replay()).repaired_rows
+    by_hand(settings, "UPDATE contents SET reference_count = 1")
+    async with open_registry(settings) as registry:
+        with pytest.raises(ProjectionDamaged, match="in 2 entries"):
+            await collect(registry)
+        assert (await types_of(registry))["v1.objects.condemned"] == 0
         await registry.replay()
         await collect(registry)
-        assert set(objects_in(settings.storage_local_root)) == hexes(LARGE, SHARED)
+        assert set(objects_in(settings.storage_local_root)) == hexes(LARGE, SHARED, SMALL)
+        await delete(registry, kept.package_id)
+        await collect(registry, grace_s=3600)
+        assert (await types_of(registry))["v1.objects.condemned"] == 1
+        await registry.create_package("p")
+    by_hand(settings, "UPDATE contents SET reference_count = 1")
+    async with open_registry(settings) as registry:
+        with pytest.raises(ProjectionDamaged, match="in 0 entries"):
+            await collect(registry)
+        assert (await types_of(registry))["v1.objects.retired"] == 0
+        assert set(objects_in(settings.storage_local_root)) == hexes(LARGE, SHARED, SMALL)
 
 
 async def test_nobody_collects_in_a_root_that_two_stores_write_to(
@@ -266,7 +282,7 @@ async def test_collections_of_one_store_do_not_take_each_other_for_a_later_one(
     await delete(registry, (await registry.ingest_tree(tree)).package_id)
     probe, raced = Collection._checked, list[str]()  # pyright: ignore[reportPrivateUsage]
 
-    async def late(self: Collection) -> tuple[Path, str, int]:
+    async def late(self: Collection) -> tuple[Path, str, dict[int, str]]:
         found = await probe(self)
         if not raced:
             raced.append((await registry.create_package("other")).package_id)
@@ -293,9 +309,11 @@ async def test_a_database_that_is_older_than_the_last_collection_collects_nothin
         assert (await collect(registry)).deleted.objects == 2
     shutil.copy(tmp_path / "earlier.db", database)
     async with open_registry(settings) as registry:
-        with pytest.raises(CollectionRefused) as refused:
-            await collect(registry)
-        assert refused.value.code == "store-rewound"
+        for name in ("before", *map(str, range(12))):  # at last, the log is longer than the one that collected
+            with pytest.raises(CollectionRefused) as refused:
+                await collect(registry)
+            assert refused.value.code == "store-rewound"
+            await registry.create_package(name)
 
 
 @on_both
@@ -463,3 +481,43 @@ async def _run(directory: Path, steps: list[tuple[Any, ...]]) -> None:  # noqa: 
         assert {name.partition(".")[0] for name in objects_in(root)} == hexes(*held)
         assert (await registry.replay(check=True)).identical
         assert (await registry.verify()).sound
+
+
+async def test_a_batch_that_fills_deletes_and_releases_keeps_what_another_package_holds(registry: Registry) -> None:
+    kept = (await registry.create_package("kept")).package_id
+    await add(registry, kept, "a", SMALL)
+    gone = (await registry.create_package("gone")).package_id
+    entry = Entry("file", "x", size_bytes=len(SMALL), digest=address_of(SMALL).digest.raw, media_type="text/plain")
+    commands = (
+        IngestFiles(gone, (entry,), (), OnExisting.REFUSE),
+        DeletePackage(gone, "a test"),
+        ReleaseEntries(gone, "a", "z"),
+    )
+    outcomes = await registry._store.commit(  # pyright: ignore[reportPrivateUsage]
+        [CommandRequest(new_id(), each, "ci", None) for each in commands],
+        now_us=now_us,
+        new_id=new_id,
+        files_per_package_max=9,
+    )
+    assert [type(outcome) for outcome in outcomes] == [Committed] * 3
+    assert (await collect(registry)).condemned.objects == 0
+    assert await content_of(registry, kept, "a") == SMALL
+    assert (await registry.replay(check=True)).identical
+
+
+async def test_an_object_that_was_condemned_again_has_its_grace_again(registry: Registry) -> None:
+    """Between the look of a collection and its command, an ingest used the object, and dropped it again."""
+    package = (await registry.create_package("p")).package_id
+    place = Place("local-small", key_of(SMALL))
+
+    async def retire(until_us: int) -> Committed:
+        command = RetireObjects((place,), "condemned", until_us)
+        return await registry._commit(command, "gc", None)  # pyright: ignore[reportPrivateUsage]
+
+    await add(registry, package, "a", SMALL)
+    await registry.ingest_file(package, "a", stream_of(SHARED), replace=True)
+    seen_us = now_us()
+    await registry.ingest_file(package, "a", stream_of(SMALL), replace=True)
+    await registry.ingest_file(package, "a", stream_of(SHARED), replace=True)
+    assert (await retire(seen_us)).written == ()
+    assert (await retire(now_us())).written == (ObjectsRetired((place,), "condemned"),)

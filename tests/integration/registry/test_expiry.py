@@ -13,8 +13,9 @@ from artifactstore.environment import Environment, environment
 from artifactstore.errors import ClockDoubtful, InvalidValue, PackageGone, TooMuchExpires
 from artifactstore.http.jobs import service_jobs
 from artifactstore_protocols.expiry import OBSERVED_EVERY_US
+from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.records import ExpiredPackage
-from integration.registry.samples import plant, settings_in
+from integration.registry.samples import add, plant, settings_in, stream_of
 
 DAY_US = 86_400_000_000
 
@@ -178,3 +179,60 @@ def test_plain_python_has_it_too(settings: Settings) -> None:
         assert list(registry.expire_packages(dry_run=True)) == []
         assert list(registry.list_retention("7d")) == []
         registry.confirm_clock()
+
+
+async def test_a_host_whose_clock_is_years_slow_gives_no_period_an_early_end(
+    store: Registry, clock: Clock, tree: Path
+) -> None:
+    """Neither retention nor abandonment, nor the order of builds, nor the grace of condemned objects."""
+    plant(tree, {"f": b"content"})
+    for _ in range(2):
+        await store.ingest_tree(tree, name="nightly")
+    replaced = (await store.create_package("replaced")).package_id
+    await add(store, replaced, "f", b"before")
+    clock.advance(-3650)
+    kept = (await store.ingest_tree(tree, name="kept", retention="long")).package_id
+    draft = (await store.create_package("draft")).package_id
+    newest = (await store.ingest_tree(tree, name="nightly")).package_id
+    await store.ingest_file(replaced, "f", stream_of(b"after"), replace=True)
+    await store.set_retention(kept, "1d")
+    extended = await store.extend_retention(kept, "1d")
+    clock.advance(3650)
+    assert await expired(store) == []
+    times = [stored.event.recorded_at_us for stored in await store.read_events(limit=100)]
+    assert times == sorted(times)
+    package = await store.get_package(kept)
+    assert package.finalized_at_us is not None
+    assert package.finalized_at_us >= times[0]
+    assert (extended.expires_at_us or 0) - package.finalized_at_us >= 2 * DAY_US
+    assert (await store.collect_garbage(grace_s=3600)).waiting.objects == 1
+    await store.set_keep_policy("nightly", KeepRules(last=1))
+    assert len([each async for each in store.apply_keep_policies() if not each.kept_by]) == 2
+    assert (await store.get_package(newest)).status == "finalized"
+    assert (await store.get_package(draft)).status == "open"
+    assert (await store.replay(check=True)).identical
+
+
+async def test_a_host_whose_clock_is_years_fast_sets_the_time_of_the_log_until_somebody_confirms_the_clock(
+    store: Registry, clock: Clock, tree: Path
+) -> None:
+    plant(tree, {"f": b"content"})
+    await store.create_package("draft")
+    clock.advance(3650)
+    late = (await store.ingest_tree(tree, name="late", retention="short")).package_id
+    clock.advance(-3650)
+    ended = (await store.ingest_tree(tree, name="ended", retention="short")).package_id
+    for each in (late, ended):  # both are kept too long, and nothing expires meanwhile
+        assert ((await store.get_package(each)).finalized_at_us or 0) > environment.get().now_us() + 3000 * DAY_US
+    with pytest.raises(ClockDoubtful):
+        await expired(store)
+    await store.confirm_clock()
+    right = (await store.ingest_tree(tree, name="right", retention="short")).package_id
+    assert abs(((await store.get_package(right)).finalized_at_us or 0) - await store.confirm_clock()) < DAY_US
+    assert await expired(store) == []
+    clock.advance(31)
+    with pytest.raises(ClockDoubtful):  # this clock may be the wrong one
+        await store.delete_package(right, reason="old")
+    await store.confirm_clock()
+    await store.delete_package(right, reason="old")
+    assert (await store.replay(check=True)).identical

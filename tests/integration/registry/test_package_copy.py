@@ -80,6 +80,19 @@ async def test_a_repeated_copy_finds_the_first_one(registry: Registry, tree: Pat
         assert len(await check_sound(copied)) == events
 
 
+async def test_a_copy_that_was_deleted_is_made_again(registry: Registry, tree: Path, other: Settings) -> None:
+    await nightly(registry, tree)
+    made = list[str]()
+    for _ in range(3):
+        report = await registry.copy_package("nightly", other)
+        assert (await registry.copy_package("nightly", other, principal="another")).package_id == report.package_id
+        made.append(report.package_id)
+        async with open_registry(other) as copied:
+            await copied.delete_package(report.package_id, reason="a test", before_expiry=True)
+            await copied.collect_garbage(grace_s=0.0)
+    assert len(set(made)) == 3
+
+
 async def test_a_copy_is_kept_as_long_as_the_original_and_never_shorter(
     registry: Registry, tree: Path, other: Settings
 ) -> None:

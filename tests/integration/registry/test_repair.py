@@ -9,9 +9,11 @@ from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.errors import BackupRefused, RepairSourceRefused, SameStore, StoreNotFound, WrongStorageRoot
+from artifactstore.testing.backend_conformance import key_of
 from artifactstore_protocols.records import VerifyProgress
 from integration.registry.samples import (
     CHUNK,
+    add,
     check_sound,
     content_of,
     object_file,
@@ -255,3 +257,20 @@ async def test_flaws_name_and_count_only_files_of_packages_that_are_not_gone(
     [missing] = (await registry.verify()).missing
     assert needed == missing
     assert (needed.files, needed.file_count) == ((), 0)
+
+
+async def test_an_object_that_no_package_needs_is_not_counted_as_repaired(
+    registry: Registry, settings: Settings, tree: Path, tmp_path: Path
+) -> None:
+    content = b"needed no more" * 10_000
+    plant(tree, {"a": content})
+    source = plant(tmp_path / "source", {"a": content})
+    gone = (await registry.ingest_tree(tree)).package_id
+    await add(registry, (await registry.create_package("other")).package_id, "x", b"other")
+    await registry.delete_package(gone, reason="a test", before_expiry=True)
+    await registry.collect_garbage(grace_s=3600)
+    (settings.storage_local_root / key_of(content)).unlink()
+    report = await registry.repair(source)
+    assert (report.repaired, report.remaining) == (0, 1)
+    assert (await registry.collect_garbage(grace_s=0.0, orphan_age_s=0.0)).failures == ()
+    assert (await registry.repair(source)).objects == 0

@@ -13,7 +13,8 @@ from artifactstore.backends.root_marker import MARKER, read_marker, update_marke
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.doctor import examine, inspect_store
 from artifactstore.environment import in_thread
-from artifactstore_protocols.root_markers import SHARED, RootMarker
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.root_markers import SHARED, CollectionRefused, RootMarker
 from integration.registry.samples import add, check_sound, content_of, plant, settings_in, whole_log
 
 
@@ -40,9 +41,10 @@ def marker_of(settings: Settings) -> RootMarker | None:
     return read_marker(settings.storage_local_root)
 
 
-def collected_at(settings: Settings, store_id: str, head: int) -> None:
+def collected_at(settings: Settings, store_id: str, head: StoredEvent) -> None:
     """What a collection leaves."""
-    update_marker(settings.storage_local_root, lambda _found: RootMarker(store_id, head))
+    marker = RootMarker(store_id, head.sequence, head.event.event_id)
+    update_marker(settings.storage_local_root, lambda _found: marker)
 
 
 @pytest.fixture
@@ -134,8 +136,9 @@ async def test_a_database_that_was_put_back_works_and_the_doctor_names_it(tmp_pa
     shutil.copyfile(database, copy)
     async with open_registry(settings) as registry:
         await fill(registry, "later")
-        head = len(await whole_log(registry))
-    await in_thread(partial(collected_at, settings, store_id, head))
+        last = (await whole_log(registry))[-1]
+        head = last.sequence
+    await in_thread(partial(collected_at, settings, store_id, last))
     assert await findings_of(settings) == []
     put_back(copy, database)
     async with open_registry(settings) as registry:
@@ -146,7 +149,13 @@ async def test_a_database_that_was_put_back_works_and_the_doctor_names_it(tmp_pa
         assert "Restore the latest backup" in remedy
         await fill(registry, "after it was put back")
         assert (await registry.verify()).mismatches == ()
-    assert marker_of(settings) == RootMarker(store_id, head)
+        while len(await whole_log(registry)) < head:
+            await fill(registry, "as long as before")
+        ((problem, _remedy),) = await findings_of(settings)
+        assert f"it has collected at event {head}, and its log has another event there" in problem
+        with pytest.raises(CollectionRefused, match="put back"):
+            await registry.collect_garbage()
+    assert marker_of(settings) == RootMarker(store_id, head, last.event.event_id)
 
 
 @pytest.mark.slow

@@ -168,7 +168,7 @@ TROUBLE: list[tuple[str, Inspection, str, str]] = [
     ),
     (
         "collection",
-        with_marker(RootMarker(STORE, 9), store_id=STORE, head=7),
+        with_marker(RootMarker(STORE, 9, STORE), store_id=STORE, head=7),
         f"store {STORE} may not collect here: its log ends at event 7, and it has collected at event 9",
         "Restore the latest backup; if there is none, run `artifactstore verify`",
     ),

@@ -34,7 +34,7 @@ def test_a_root_that_nobody_claimed_has_none(tmp_path: Path) -> None:
 def test_what_is_written_is_read_back_and_replaced(tmp_path: Path) -> None:
     assert update_marker(tmp_path, becomes(ONE)) == ONE
     assert read_marker(tmp_path) == ONE
-    later = RootMarker(ONE.store_id, 7)
+    later = RootMarker(ONE.store_id, 7, ONE.store_id)
     seen: list[RootMarker | None] = []
 
     def decide(found: RootMarker | None) -> RootMarker:
