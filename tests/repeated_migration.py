@@ -7,8 +7,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
-from sqlalchemy import Connection, event, inspect
+from sqlalchemy import Connection, column, event, inspect, table, update
 
 from artifactstore.database import migrate
 
@@ -16,11 +17,14 @@ __all__ = ["repeated_migration"]
 
 type _Sent = list[tuple[str, Any]]
 
+_RUN = "_run_alembic"
+_head = table("log_head", column("store_id"))
+
 
 @contextmanager
 def repeated_migration() -> Generator[None]:
     """Record the first set-up of each kind of database, and repeat it for others, until the block ends."""
-    run_alembic = cast("Callable[[Connection, str, str], None]", vars(migrate)["_run_alembic"])
+    run_alembic = cast("Callable[[Connection, str, str], None]", vars(migrate)[_RUN])
     recorded: dict[tuple[str, Path], _Sent] = {}
 
     def run(connection: Connection, target: str, name: str) -> None:
@@ -30,17 +34,19 @@ def repeated_migration() -> Generator[None]:
         elif kind in recorded:
             for statement, parameters in recorded[kind]:
                 connection.exec_driver_sql(statement, parameters or None)
+            # Alembic has made an id for the first store, and two stores of one id are one.
+            connection.execute(update(_head).values(store_id=str(uuid4())))
         else:
             sent: _Sent = []
             with _recording(connection, sent):
                 run_alembic(connection, target, name)
             recorded[kind] = sent
 
-    vars(migrate)["_run_alembic"] = run
+    setattr(migrate, _RUN, run)
     try:
         yield
     finally:
-        vars(migrate)["_run_alembic"] = run_alembic
+        setattr(migrate, _RUN, run_alembic)
 
 
 @contextmanager
