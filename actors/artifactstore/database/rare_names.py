@@ -5,7 +5,7 @@ have such a name, all of them are read. Otherwise `RARE_MAX` of them are skipped
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import ColumnElement, Select, literal_column, select
 
@@ -41,7 +41,7 @@ async def numbers_with_rare_name(connection: AsyncConnection, page: EntryListing
     named = named_query(wanted)
     if (await connection.execute(named.limit(1).offset(RARE_MAX))).first() is not None:
         return None
-    rows = [tuple(row) for row in await connection.execute(named)]
+    rows: list[tuple[Any, ...]] = [tuple(row) for row in await connection.execute(named)]
     matches = page.entries.path_matcher()
     numbers = {number for number, key in rows if matches(key)}
     if page.after is not None:
@@ -57,7 +57,7 @@ def is_name(glob: str) -> bool:
 
 def named_query(glob: str) -> Select[tuple[Any, ...]]:
     """Return the query for the files whose name begins like those that a pattern matches."""
-    query = select(_files.c.package_number, _files.c.path_key)
+    query = cast("Select[tuple[Any, ...]]", select(_files.c.package_number, _files.c.path_key))
     if (name := last_name(glob)) is not None:
         return query.where(file_name == name)
     begin = beginning_of_name(glob)
