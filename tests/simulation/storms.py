@@ -70,7 +70,7 @@ def _put(source: random.Random, package: int) -> Operation:
 
 
 def _collecting(source: random.Random) -> list[Operation]:
-    return [Collect(source.random() < 0.4, source.random() < 0.3) for _ in range(source.randint(2, 6))]
+    return [Collect(source.random() < 0.4, source.random() < 0.15) for _ in range(source.randint(2, 6))]
 
 
 def _keeping(source: random.Random) -> list[Operation]:

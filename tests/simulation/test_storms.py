@@ -46,14 +46,14 @@ def delete_before_the_retirement_commits(patch: Patch) -> None:
 
 
 DEFECTS: dict[str, tuple[int, Callable[[Patch], None]]] = {
-    "collect by age": (5, lambda patch: patch.setattr(collecting, "sort_listed", defects.sorted_by_age)),
+    "collect by age": (15, lambda patch: patch.setattr(collecting, "sort_listed", defects.sorted_by_age)),
     "use what is condemned without a reprieve": (
-        5,
+        15,
         lambda patch: patch.setattr(judging, "reprieve_objects", defects.no_reprieve),
     ),
-    "reuse a retired key": (5, lambda patch: patch.setattr(judging, "decide", defects.decided_with_any_key)),
-    "delete before the retirement commits": (5, delete_before_the_retirement_commits),
-    "forget holds on import": (5, lambda patch: patch.setattr(store, "admit", defects.admitted_without_holds)),
+    "reuse a retired key": (15, lambda patch: patch.setattr(judging, "decide", defects.decided_with_any_key)),
+    "delete before the retirement commits": (15, delete_before_the_retirement_commits),
+    "forget holds on import": (15, lambda patch: patch.setattr(store, "admit", defects.admitted_without_holds)),
 }
 
 
