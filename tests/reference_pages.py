@@ -6,7 +6,7 @@ They are committed, so that a code host shows them and links lead to them. A tes
 import ast
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from inspect import cleandoc
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from artifactstore.cli.examples import EXAMPLES
 from artifactstore.config import ENVIRONMENT
 from artifactstore.doctor.checks import CHECKS
 from artifactstore.http.metrics import RequestCounts, Sources, exposition
+from artifactstore.http.overview import Overview, overview_of
 from artifactstore_protocols import canonical, collection, records
 from artifactstore_protocols.event_types import EVENT_TYPES, PACKAGE_FINALIZED, Payload, PayloadInvalid
 from artifactstore_protocols.supervision.lifecycle import mermaid
@@ -274,11 +275,21 @@ def doctor_page() -> str:
 def metrics_page() -> str:
     """Every metric, as a real store has it."""
 
+    async def one_file() -> AsyncGenerator[bytes]:
+        yield b"a file"
+
     async def sources() -> Sources:
         with tempfile.TemporaryDirectory() as directory:
             settings = Settings(f"sqlite:///{directory}/log.db", Path(directory, "objects"))
             async with open_registry(settings) as registry:
-                return Sources(await registry.health(), registry.snapshot(), 0, 0)
+                package = await registry.create_package("package")
+                await registry.ingest_file(package.package_id, "file", one_file())
+                await registry.verify()
+                await registry.collect_garbage()
+                await registry.backup(Path(directory, "backup"))
+                contents = await overview_of(lambda: registry)()
+                found = contents if isinstance(contents, Overview) else None
+                return Sources(await registry.health(), registry.snapshot(), 0, 0, found)
 
     counts = RequestCounts()
     counts.count("/health", "GET", 200)

@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from artifactstore.http.gate import Gate
 from artifactstore.http.hosts import Hosts
 from artifactstore.http.metrics import METRICS_CONTENT_TYPE, RequestCounts, Sources, exposition
-from artifactstore.http.overview import Look, nothing_yet
+from artifactstore.http.overview import Look, Overview, nothing_yet
 from artifactstore.http.page import ASSETS, PAGE, TEMPLATES, view_of
 from artifactstore.http.problems import problem, problem_of
 from artifactstore.http.shortcut import HEADERS, Application, Measure, Receive, Scope, Send, Shortcut, render
@@ -86,7 +86,9 @@ def make_app(
             report = await measure()
         except Refusal:  # the metric artifactstore_healthy reports it
             report = None
-        sources = Sources(report, snapshot(), connections(), streams.open)
+        found = await look()
+        contents = found if isinstance(found, Overview) else None
+        sources = Sources(report, snapshot(), connections(), streams.open, contents)
         return Response(exposition(sources, counts), content_type=METRICS_CONTENT_TYPE)
 
     @app.get("/tree")

@@ -1,4 +1,4 @@
-"""The jobs that a service repeats, if the settings ask for them: expiry, garbage collection and verification."""
+"""The jobs that a service repeats: recording the clock, and what settings ask for: expiry, collection, verification."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -7,6 +7,7 @@ from typing import Final
 from artifactstore.config import Settings
 from artifactstore.http.maintenance import Job, JobResult
 from artifactstore.registry import Registry
+from artifactstore_protocols.expiry import OBSERVED_EVERY_US
 
 __all__ = ["VERIFIED_AGE_S", "service_jobs"]
 
@@ -14,6 +15,7 @@ VERIFIED_AGE_S: Final = 30 * 86_400
 """A service verifies the objects that nothing has read for so many seconds: 30 days."""
 
 _HOUR_S: Final = 3600.0
+_HOUR_US: Final = 3_600_000_000
 _PRINCIPAL: Final = "service"
 
 
@@ -25,7 +27,7 @@ def service_jobs(settings: Settings, registry: Callable[[], Registry | None]) ->
         registry: returns the open store; None while it is starting.
     """
 
-    def job(name: str, hours: int, work: Callable[[Registry], Awaitable[JobResult]]) -> Job:
+    def job(name: str, hours: float, work: Callable[[Registry], Awaitable[JobResult]]) -> Job:
         async def run() -> JobResult:
             store = registry()
             return JobResult("the store is not open") if store is None else await work(store)
@@ -33,11 +35,17 @@ def service_jobs(settings: Settings, registry: Callable[[], Registry | None]) ->
         return Job(name, hours * _HOUR_S, run)
 
     jobs = (
+        job("clock", OBSERVED_EVERY_US / _HOUR_US, _observe_clock),
         job("expire", settings.expire_hours, _expire),
         job("gc", settings.gc_hours, _collect),
         job("verify", settings.verify_hours, _verify),
     )
     return tuple(each for each in jobs if each.every_s)
+
+
+async def _observe_clock(registry: Registry) -> JobResult:
+    await registry.observe_clock(principal=_PRINCIPAL)
+    return JobResult("recorded, so that a later clock can be compared with it")
 
 
 async def _expire(registry: Registry) -> JobResult:

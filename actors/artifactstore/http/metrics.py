@@ -1,8 +1,8 @@
-"""Prometheus metrics in the text format, built from a health report and a snapshot of the supervision tree.
+"""Prometheus metrics in the text format, from a health report, the contents of the store and a supervision snapshot.
 
-Each scrape translates the latest report and a new snapshot. This module counts only the HTTP requests itself. Metric
-names carry their units, and counters end in `_total`. Labels have few values: components, actors, backends, and the
-paths of the service.
+Each scrape translates them. This module counts only the HTTP requests itself. Metric names carry their units, and
+counters end in `_total`. Labels have few values: components, actors, backends, the paths of the service, and the
+package names that take most space.
 """
 
 from collections import Counter
@@ -15,6 +15,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from artifactstore.http.overview import Overview
+from artifactstore.http.space_metrics import space_metrics
 from artifactstore_protocols.records import ComponentHealth, HealthReport
 from artifactstore_protocols.supervision import ActorSnapshot, ChildState, SupervisorSnapshot
 
@@ -70,12 +72,14 @@ class Sources(Struct, frozen=True):
         tree: a snapshot of the supervision tree; None while the tree is starting.
         connections: number of open connections to the service.
         streams: number of open event streams.
+        contents: the contents of the store; None if they cannot be read.
     """
 
     report: HealthReport | None
     tree: SupervisorSnapshot | None
     connections: int
     streams: int
+    contents: Overview | None = None
 
 
 def exposition(sources: Sources, counts: RequestCounts) -> bytes:
@@ -107,6 +111,8 @@ class _Collector(Collector):
             yield info
             yield from _components(report)
             yield from _readings({part.name: part for part in report.components})
+        if sources.contents is not None:
+            yield from space_metrics(_PREFIX, sources.contents)
         if tree is not None:
             yield from _actors([found for found in tree.walk() if isinstance(found, ActorSnapshot)])
             yield from _supervisors([found for found in tree.walk() if isinstance(found, SupervisorSnapshot)])

@@ -14,6 +14,7 @@ from artifactstore.cli.output import counted, size_text
 from artifactstore.http.overview import Overview
 from artifactstore.json_output import timestamp
 from artifactstore.stats_text import content_text, stats_lines
+from artifactstore_protocols.disk_usage import NameUsage
 from artifactstore_protocols.moments import age_text
 from artifactstore_protocols.records import ComponentHealth, HealthReport, PackageRecord
 from artifactstore_protocols.supervision import ActorSnapshot, ChildState, SupervisorSnapshot
@@ -31,6 +32,7 @@ ASSETS: Mapping[str, str] = MappingProxyType(
 _EVENTS_SHOWN = 200
 """Events of the past that the page reads. It groups them, so they become far fewer rows."""
 
+_NAMES_SHOWN = 3
 _US = 1_000_000
 _ACTOR = "actor:"
 _ID_SHOWN = 8
@@ -145,10 +147,15 @@ def view_of(
         ill=unwell or isinstance(report, str) or (tree is not None and _is_ill(tree)),
         tree=shown,
         since=max(0, int(head) - _EVENTS_SHOWN),
-        stored=() if overview is None else stats_lines(overview.stats, now_us),
+        stored=() if overview is None else (*stats_lines(overview.stats, now_us), *_most_space(overview.names)),
         packages=() if overview is None else [_package(each, now_us) for each in overview.packages],
         unread="The store is starting." if found is None else found if isinstance(found, str) else None,
     )
+
+
+def _most_space(names: Sequence[NameUsage]) -> Sequence[tuple[str, str]]:
+    largest = [f"{each.name}: {size_text(each.bytes)}" for each in names[:_NAMES_SHOWN] if each.bytes]
+    return (("most space", "; ".join(largest)),) if largest else ()
 
 
 def _package(record: PackageRecord, now_us: int) -> Package:

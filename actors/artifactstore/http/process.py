@@ -13,7 +13,6 @@ import outcome
 import trio
 
 from artifactstore import signals
-from artifactstore.clock_observer import observe_hourly
 from artifactstore.config import Settings
 from artifactstore.http.jobs import service_jobs
 from artifactstore.http.listening import Listening, check_listening
@@ -113,10 +112,7 @@ class Service:
             for url in await self._http.ask(BoundAddresses()):
                 self._announce(f"artifactstore serves {url}{'' if url.startswith('unix:') else '/health'}")
             notify("READY=1")
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(observe_hourly, self._registry)
-                await self._told.wait()
-                nursery.cancel_scope.cancel(reason="the service stops")
+            await self._told.wait()
             with self._draining, suppress(AskError):
                 await self._http.ask(Drain(self._drain_s), timeout=self._drain_s + _ANSWER_TIMEOUT_S)
 
@@ -148,9 +144,9 @@ def http_service(
             return HttpServer(listening, measure, snapshot, actors.projection, overview_of(registry))
 
         spec = ActorSpec(ref=http, factory=server)
-        jobs = () if settings is None else service_jobs(settings, registry)
-        if not jobs:
+        if settings is None:
             return (spec,)
+        jobs = service_jobs(settings, registry)
         return (spec, ActorSpec(ref=ActorRef[MaintenanceRole]("maintenance"), factory=lambda: Maintenance(jobs)))
 
     return services

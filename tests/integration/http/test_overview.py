@@ -9,8 +9,9 @@ import trio
 from artifactstore import Registry, Settings
 from artifactstore.database.database import Database
 from artifactstore.database.errors import DatabaseUnavailable
-from artifactstore.http.overview import PACKAGES_SHOWN, Overview, overview_of
+from artifactstore.http.overview import NAMES_MAX, PACKAGES_SHOWN, Overview, overview_of
 from integration.http.serving import Service, ask
+from integration.registry.samples import plant
 
 
 async def test_the_page_shows_the_latest_packages(service: Service) -> None:
@@ -44,6 +45,44 @@ async def test_the_health_report_has_the_totals(service: Service, tmp_path: Path
     assert details == {"packages": 2, "files": 2, "logical_bytes": 10, "stored_bytes": 5}
 
 
+@pytest.mark.slow
+async def test_metrics_count_what_goes_and_the_page_names_what_takes_most_space(
+    service: Service, tmp_path: Path
+) -> None:
+    store = service.registry
+    for number in range(NAMES_MAX + 2):
+        await store.create_package(f"package-{number}")
+    for name in ("kept", "gone", "waiting"):
+        plant(tmp_path / name, {"a": name.encode()})
+        record = await store.ingest_tree(tmp_path / name, name=name)
+        if name != "kept":
+            await store.delete_package(record.package_id, reason="a test", before_expiry=True)
+        if name == "gone":
+            await store.collect_garbage(grace_s=0.0)
+    await store.verify()
+    text = (await ask(service.url, "/metrics")).body.decode()
+    metrics = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("artifactstore_"))
+    expected = {
+        "packages": NAMES_MAX + 3,
+        "logical_bytes": 4,
+        "stored_bytes": 11,
+        "unreleased_bytes": 7,
+        "condemned_bytes": 0,
+        "packages_deleted_total": 2,
+        "packages_expired_total": 0,
+        "objects_retired_total": 1,
+        "retired_bytes_total": 4,
+        "objects_removed_total": 1,
+        'name_logical_bytes{name="kept"}': 4,
+    }
+    assert {name: float(metrics[f"artifactstore_{name}"]) for name in expected} == expected
+    assert float(metrics["artifactstore_collection_timestamp_seconds"]) > 0
+    ages = "artifactstore_verification_age_seconds", "artifactstore_oldest_unverified_seconds"
+    assert all(float(metrics[age]) >= 0 for age in ages)
+    assert len([name for name in metrics if name.startswith("artifactstore_name_packages{")]) == NAMES_MAX
+    assert "kept: 4 B" in (await ask(service.url, "/")).body.decode()
+
+
 async def test_a_store_that_starts_has_no_contents_yet() -> None:
     assert await overview_of(lambda: None)() is None
 
@@ -52,6 +91,10 @@ async def test_the_contents_are_two_reads(service: Service, monkeypatch: pytest.
     """Neither reads more rows than it shows: see the tests of plans and of queries."""
     for number in range(PACKAGES_SHOWN + 1):
         await service.registry.create_package(f"package-{number}")
+    look = overview_of(lambda: service.registry)
+    first = await look()
+    assert isinstance(first, Overview)
+    assert len(first.names) == min(NAMES_MAX, PACKAGES_SHOWN + 1)
     asked: list[str] = []
 
     def counted[**P, R](read: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
@@ -62,7 +105,7 @@ async def test_the_contents_are_two_reads(service: Service, monkeypatch: pytest.
         return call
 
     monkeypatch.setattr(Database, "read", counted(Database.read))
-    assert isinstance(await overview_of(lambda: service.registry)(), Overview)
+    assert await look() == first, "the space by name is kept"
     assert len(asked) == 2
 
 

@@ -11,6 +11,7 @@ from artifactstore import Registry, Settings, blocking, open_registry
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.environment import Environment, environment
 from artifactstore.errors import ClockDoubtful, InvalidValue, PackageGone, TooMuchExpires
+from artifactstore.http.jobs import service_jobs
 from artifactstore_protocols.expiry import OBSERVED_EVERY_US
 from artifactstore_protocols.records import ExpiredPackage
 from integration.registry.samples import plant, settings_in
@@ -154,15 +155,17 @@ async def test_most_packages_go_only_by_their_number(store: Registry, clock: Clo
     assert (await store.stats()).packages == 0
 
 
-async def test_observations_are_an_hour_apart(store: Registry, clock: Clock) -> None:
+async def test_a_service_observes_the_clock_an_hour_apart(store: Registry, clock: Clock, tmp_path: Path) -> None:
     await store.observe_clock()
     assert len(await store.read_events()) == 0
     await store.create_package("draft")
     before = len(await store.read_events())
-    await store.observe_clock()
+    [job] = service_jobs(settings_in(tmp_path), lambda: store)
+    assert (job.name, job.every_s * 1_000_000) == ("clock", OBSERVED_EVERY_US)
+    await job.run()
     assert len(await store.read_events()) == before
     clock.ahead_us += OBSERVED_EVERY_US
-    await store.observe_clock()
+    await job.run()
     await store.observe_clock()
     assert len(await store.read_events()) == before + 1
     with pytest.raises(InvalidValue, match="duration"):

@@ -186,6 +186,9 @@ def test_the_page_leads_with_what_is_stored() -> None:
         ("stored size", "1.0 TiB in 700,000 objects"),
         ("deduplication", "3.00 times"),
         ("to collect", "0 B in 0 objects"),
+        ("collected", "0 B in 0 objects so far"),
+        ("gone", "0 packages deleted, 0 expired"),
+        ("last collection", "never recorded"),
         ("last backup", "never recorded"),
         ("last verification", "never recorded"),
     )
