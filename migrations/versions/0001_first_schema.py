@@ -49,7 +49,20 @@ def _create_schemas() -> None:
     )
 
 
-def upgrade() -> None:
+def _create_purged() -> None:
+    op.create_table(
+        "purged_contents",
+        octets("digest_primary"),
+        text("reason"),
+        text("purged_by"),
+        integer("purged_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("digest_primary", name="pk_purged_contents"),
+        sqlite_with_rowid=False,
+    )
+
+
+def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.create_table(
         "events",
         sa.Column("sequence", SEQUENCE, nullable=False, autoincrement=False),
@@ -293,6 +306,7 @@ def upgrade() -> None:
         *map(integer, totals.split()),
         sa.PrimaryKeyConstraint("id", name="pk_store_totals"),
     )
+    _create_purged()
     op.create_table(
         "store_clock",
         integer("id"),
@@ -337,6 +351,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in (
         "store_totals",
+        "purged_contents",
         "keep_policies",
         "store_clock",
         "artifact_parents",

@@ -4,7 +4,17 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from artifactstore.database import collectable, events, keep_policies, keeping, queries, stats, usage, verification
+from artifactstore.database import (
+    collectable,
+    events,
+    keep_policies,
+    keeping,
+    purged,
+    queries,
+    stats,
+    usage,
+    verification,
+)
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
@@ -21,6 +31,7 @@ from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.package_listing import EntryListing, PackageListing
+from artifactstore_protocols.purging import PurgedContent
 from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
@@ -297,6 +308,18 @@ class SqlEventStore:
     async def collected_contents(self, addresses: Collection[ContentAddress]) -> frozenset[ContentAddress]:
         """Return the contents that were collected."""
         return await self._database.read(lambda connection: collectable.collected_contents(connection, addresses))
+
+    async def purged_contents(self, addresses: Collection[ContentAddress]) -> Mapping[ContentAddress, PurgedContent]:
+        """Return those of the contents that were purged."""
+        return await self._database.read(lambda connection: purged.purged_contents(connection, addresses))
+
+    async def list_purged(self, *, after: str, limit: int) -> Sequence[PurgedContent]:
+        """Return purged contents."""
+        return await self._database.read(lambda connection: purged.list_purged(connection, after, limit))
+
+    async def places_of_purged(self, addresses: Collection[ContentAddress]) -> Sequence[tuple[Place, int]]:
+        """Return the places that purged contents ever had."""
+        return await self._database.read(lambda connection: purged.places_of_purged(connection, addresses))
 
     async def stats(self) -> StoreStats:
         """Return the totals and the last backup."""
