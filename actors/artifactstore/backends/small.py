@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from artifactstore.backends.os_errors import error_name, unusable_root
-from artifactstore.backends.small_compaction import compact
+from artifactstore.backends.small_compaction import compact, cut_off_most
 from artifactstore.backends.small_file import SmallFile, is_damage
 from artifactstore.ids import now_us
 from artifactstore_protocols.object_keys import check_object_key
@@ -171,13 +171,14 @@ class SmallBackend:
         return [found.get(key) for key in object_keys]
 
     def delete_many(self, object_keys: Sequence[str]) -> Sequence[bool | StorageError]:
-        """Delete rows in one transaction. Later objects reuse their pages, and `compact` gives them back."""
+        """Delete rows in one transaction. Later objects reuse some of their pages, and `compact` gives those back."""
         refusals = {key: refusal for key in object_keys if (refusal := self._refusal(key, 0)) is not None}
         keys = [key for key in object_keys if key not in refusals]
         deleted: set[str] = set()
         if any(size is not None for size in self.stat_many(keys)):
             with self._file.writing("deleting objects") as connection:
                 deleted = {key for (key,) in connection.execute(_DELETE, (json.dumps(keys),))}
+            cut_off_most(self._file)
         return [refusals.get(key) or key in deleted for key in object_keys]
 
     def list_keys(self, *, after: str = "", limit: int) -> Sequence[ListedObject]:

@@ -18,7 +18,7 @@ from typing import Final
 
 from artifactstore.backends.small_file import SmallFile
 
-__all__ = ["FILL_MIN", "compact"]
+__all__ = ["FILL_MIN", "compact", "cut_off_most"]
 
 FILL_MIN: Final = 0.93
 """The part of the pages in use that the rows must fill. Rewriting a fuller file gives little room back."""
@@ -27,6 +27,7 @@ _ROWS: Final = 512
 _STEP_BYTES: Final = 4 << 20
 _PAGES: Final = 4096
 _FREE_MIN_PAGES: Final = 1024
+_FREE_MAX_PAGES: Final = 8192
 _LAST: Final = (1 << 63) - 1
 _CUTS: Final = 10
 _CUT_AGAIN_S: Final = 0.02
@@ -124,13 +125,25 @@ def _step(rows: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
     return chosen
 
 
-def _cut_off(file: SmallFile) -> bool:
-    """Cut some free pages off the end of the file; return whether there may be more."""
+def cut_off_most(file: SmallFile) -> None:
+    """Cut off all but some free pages, after rows were deleted.
+
+    SQLite looks for each page at the end of the file among all free pages. If a large collection left them all to
+    `compact`, the work would grow with their square.
+    """
+    while _cut_off(file, keep=_FREE_MAX_PAGES):
+        pass
+
+
+def _cut_off(file: SmallFile, *, keep: int = 0) -> bool:
+    """Cut some free pages off the end of the file; return whether more than `keep` are left."""
     with file.writing("giving free pages back") as connection:
-        if not _pragma(connection, "freelist_count"):
+        more = _pragma(connection, "freelist_count") - keep
+        if more <= 0:
             return False
-        connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()  # it frees a page for each row fetched
-        return _pragma(connection, "freelist_count") > 0
+        # It frees a page for each row that is fetched.
+        connection.execute(f"PRAGMA incremental_vacuum({min(more, _PAGES)})").fetchall()
+        return _pragma(connection, "freelist_count") > keep
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from artifactstore.backends import small_file
+from artifactstore.backends import small_compaction, small_file
 from artifactstore.backends.small import SmallBackend
 from artifactstore.backends.small_file import file_below
 from artifactstore.testing.backend_conformance import key_of, keys_in, put, put_of, read
@@ -64,6 +64,18 @@ def test_objects_of_one_size_cost_at_most_what_the_manual_says(
     put_all(backend, [chance.randbytes(size) for _ in range(200)])
     backend.compact(lambda: None)
     assert taken(tmp_path) < 200 * (size + cost) + (32 << 10)
+
+
+def test_deletions_leave_few_free_pages(backend: SmallBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite looks for each page that it cuts off among all free pages: many would take time by their square."""
+    monkeypatch.setattr(small_compaction, "_FREE_MAX_PAGES", 50)
+    contents = contents_of(600)
+    put_all(backend, contents)
+    backend.delete_many(list(map(key_of, contents[::2])))
+    with sqlite3.connect(file_below(tmp_path)) as connection:
+        assert connection.execute("PRAGMA freelist_count").fetchone() == (50,)
+    connection.close()
+    assert [read(backend, key_of(content)) for content in contents[1::2]] == contents[1::2]
 
 
 def test_nothing_is_left_of_a_file_whose_objects_are_all_deleted(backend: SmallBackend, tmp_path: Path) -> None:
