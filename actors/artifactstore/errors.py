@@ -104,7 +104,7 @@ if TYPE_CHECKING:
         TooManyFiles,
     )
     from artifactstore_protocols.paths import PathRefused
-    from artifactstore_protocols.retention import UnknownRetentionClass
+    from artifactstore_protocols.retention import RetentionClassTaken, UnknownRetentionClass
     from artifactstore_protocols.root_markers import CollectionRefused
     from artifactstore_protocols.storage import (
         KeyRefused,
@@ -218,6 +218,7 @@ __all__ = [
     "Refusal",
     "Refused",
     "RepairSourceRefused",
+    "RetentionClassTaken",
     "SameStore",
     "SchemaNotFound",
     "SchemaTooNew",

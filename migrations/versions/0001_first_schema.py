@@ -28,7 +28,7 @@ def octets(name: str, *, nullable: bool = False) -> sa.Column[bytes]:
     return sa.Column(name, sa.LargeBinary(), nullable=nullable)
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.create_table(
         "events",
         sa.Column("sequence", SEQUENCE, nullable=False, autoincrement=False),
@@ -319,12 +319,22 @@ def upgrade() -> None:
         integer("sequence"),
         sa.PrimaryKeyConstraint("package_group", name="pk_keep_policies"),
     )
+    op.create_table(
+        "added_retention_classes",
+        text("name"),
+        integer("duration_us"),
+        text("added_by"),
+        integer("added_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("name", name="pk_added_retention_classes"),
+    )
 
 
 def downgrade() -> None:
     for table in (
         "store_totals",
         "keep_policies",
+        "added_retention_classes",
         "store_clock",
         "artifact_parents",
         "artifact_values",

@@ -10,7 +10,9 @@ from artifactstore_protocols.event_types.hold_released import release_hold
 from artifactstore_protocols.event_types.package_deleted import delete_package
 from artifactstore_protocols.event_types.package_expired import expire_package
 from artifactstore_protocols.event_types.retention_changed import extend_retention, set_retention
+from artifactstore_protocols.event_types.retention_class_added import add_retention_class
 from artifactstore_protocols.life_cycle import (
+    AddRetentionClass,
     ConfirmClock,
     DeletePackage,
     ExpirePackage,
@@ -31,6 +33,7 @@ type _Command = (
     | ReleaseHold
     | SetRetention
     | ExtendRetention
+    | AddRetentionClass
     | ObserveClock
     | ConfirmClock
 )
@@ -43,11 +46,15 @@ def life_cycle_needs(command: _Command) -> Needs:
             return placing_needs(command.hold_id, command.package_id)
         case ReleaseHold():
             return Needs(holds=frozenset({command.hold_id}))
+        case AddRetentionClass():
+            return Needs(classes=frozenset({command.name}))
         case ObserveClock():
             return Needs(clock=True)
         case ConfirmClock():
             return Needs()
-        case DeletePackage() | ExpirePackage() | SetRetention() | ExtendRetention():
+        case SetRetention():
+            return ending_needs(command.package_id) | Needs(classes=frozenset({command.retention_class}))
+        case DeletePackage() | ExpirePackage() | ExtendRetention():
             return ending_needs(command.package_id)
         case _:
             assert_never(command)
@@ -72,6 +79,8 @@ def decide_life_cycle(command: _Command, state: LogState) -> Payload | None:
             return set_retention(command, state)
         case ExtendRetention():
             return extend_retention(command, state)
+        case AddRetentionClass():
+            return add_retention_class(command, state)
         case ObserveClock():
             return observe_clock(command, state)
         case ConfirmClock():

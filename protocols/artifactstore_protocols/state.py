@@ -63,6 +63,8 @@ class Needs(Struct, frozen=True):
         occupants: the ids of packages whose needed entries may be replaced. The contents of these entries and the
             references to them are needed, too.
         clock: whether the time that the store saw last is needed.
+        classes: the names of the needed retention classes that the store has added. Those of the packages in
+            `described` are needed, too.
     """
 
     packages: frozenset[str] = frozenset()
@@ -82,6 +84,7 @@ class Needs(Struct, frozen=True):
     occupants: frozenset[str] = frozenset()
     ranges: frozenset[tuple[str, str, str]] = frozenset()
     clock: bool = False
+    classes: frozenset[str] = frozenset()
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
@@ -276,6 +279,7 @@ class LogState(Struct):
         schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
         tags: tags by name.
         holds: the package of each hold, by the id of the hold.
+        classes: the durations of retention classes that the store has added, in microseconds, by name.
         clock_us: the time that was observed or confirmed last, or at first the time when the log began; None in an
             empty log, or if not requested.
         commands: the ids of commands that have written events; only requested ids.
@@ -294,6 +298,7 @@ class LogState(Struct):
     keep_policies: dict[str, KeepRules] = field(default_factory=dict[str, KeepRules])
     groups: dict[str, dict[str, Candidate]] = field(default_factory=dict[str, dict[str, Candidate]])
     holds: dict[str, str] = field(default_factory=dict[str, str])
+    classes: dict[str, int] = field(default_factory=dict[str, int])
     clock_us: int | None = None
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None

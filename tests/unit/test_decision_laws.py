@@ -96,6 +96,12 @@ def known(state: LogState, needed: Needs) -> LogState:
         contents={key: content for key, content in deepcopy(state.contents).items() if key in needed.contents},
         objects={key: places for key, places in deepcopy(state.objects).items() if key in needed.contents},
         references={key: count for key, count in state.references.items() if key in needed.references},
+        classes={
+            name: duration_us
+            for name, duration_us in state.classes.items()
+            if name in needed.classes
+            or name in {state.packages[each].retention_class for each in needed.described if each in state.packages}
+        },
         keep_policies=dict(state.keep_policies) if needed.keep_policies else {},
         groups={name: dict(state.groups.get(name, {})) for name in needed.groups},
         counts=state.counts if needed.counts else None,

@@ -43,6 +43,7 @@ from artifactstore_protocols.event_types import (
     Payload,
     PayloadInvalid,
     RetentionChanged,
+    RetentionClassAdded,
     StoreVerified,
     TagDeleted,
     TagSet,
@@ -143,6 +144,7 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
         KeepPolicySet("nightly-*", {"last": 3, "tagged": ["release-*"]}),
         {"group": "nightly-*", "rules": {"last": 3, "tagged": ["release-*"]}},
     ),
+    "v1.retention_class.added": (RetentionClassAdded("release", 9), {"name": "release", "duration_us": 9}),
     "v1.keep_policy.deleted": (KeepPolicyDeleted("nightly-*"), {"group": "nightly-*"}),
     "v1.package.deleted": (PackageDeleted("p", "broken"), {"package_id": "p", "reason": "broken"}),
     "v1.package.expired": (

@@ -4,7 +4,17 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from artifactstore.database import collectable, events, keep_policies, keeping, queries, stats, usage, verification
+from artifactstore.database import (
+    collectable,
+    events,
+    keep_policies,
+    keeping,
+    queries,
+    retention_classes,
+    stats,
+    usage,
+    verification,
+)
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
@@ -33,6 +43,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.retention import RetentionClass
 from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
@@ -323,6 +334,10 @@ class SqlEventStore:
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """Return a page of tags."""
         return await self._database.read(lambda connection: queries.tags(connection, after=after, limit=limit))
+
+    async def retention_classes(self) -> Sequence[RetentionClass]:
+        """Return the retention classes that the store has added."""
+        return await self._database.read(retention_classes.retention_classes)
 
     async def keep_policies(self) -> Sequence[KeepPolicy]:
         """Return all keep policies."""

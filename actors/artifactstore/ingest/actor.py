@@ -74,7 +74,7 @@ from artifactstore_protocols.records import (
     IngestSummary,
     PackageRecord,
 )
-from artifactstore_protocols.retention import retention_class
+from artifactstore_protocols.retention import RETENTION_CLASSES, check_new_class
 from artifactstore_protocols.sources import SourceTree
 
 __all__ = ["IngestActor", "PackageBusy", "check_creation"]
@@ -448,7 +448,8 @@ def check_creation(message: OpenPackage) -> None:
 
 def _creation(message: OpenPackage) -> CreatePackage:
     """Return the command that creates the package of a request, with a new id."""
-    retention_class(message.retention_class)
+    if message.retention_class not in RETENTION_CLASSES:  # then the store may have added it
+        check_new_class(message.retention_class)
     return CreatePackage(
         new_id(), message.name, message.retention_class, dict(message.metadata), message.schema, message.parents
     )

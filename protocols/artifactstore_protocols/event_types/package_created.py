@@ -11,7 +11,7 @@ from artifactstore_protocols.event_types.base import EventType, check_equal, rec
 from artifactstore_protocols.metadata import Metadata, metadata_bytes, search_term
 from artifactstore_protocols.metadata_schema import SchemaNotFound, check_with_schema, parse_reference
 from artifactstore_protocols.packages import NotFinalized, PackageExists, PackageNotFound
-from artifactstore_protocols.retention import retention_class
+from artifactstore_protocols.retention import RETENTION_CLASSES, retention_class
 from artifactstore_protocols.state import LogState, Needs, PackageState
 from artifactstore_protocols.views import PACKAGES, PARENTS, RETENTION, VALUES, Put, Row, RowOperation
 
@@ -46,10 +46,12 @@ class PackageCreated(Struct, frozen=True):
 def creation_needs(command: CreatePackage) -> Needs:
     """Return the state that the creation of a package needs."""
     packages = frozenset({command.package_id, *command.parents})
+    classes = frozenset({command.retention_class} - RETENTION_CLASSES.keys())
     if command.schema is None:
-        return Needs(packages=packages)
+        return Needs(packages=packages, classes=classes)
     name, _version = parse_reference(command.schema)
-    return Needs(packages=packages, schemas=frozenset({name}), schema_texts=frozenset({command.schema}))
+    schemas = frozenset({name})
+    return Needs(packages=packages, classes=classes, schemas=schemas, schema_texts=frozenset({command.schema}))
 
 
 def create_package(command: CreatePackage, state: LogState) -> PackageCreated:
@@ -64,7 +66,7 @@ def create_package(command: CreatePackage, state: LogState) -> PackageCreated:
     """
     if command.package_id in state.packages:
         raise PackageExists(command.package_id)
-    kept = retention_class(command.retention_class)
+    kept = retention_class(command.retention_class, state.classes)
     schema = None if command.schema is None else _schema(command.schema, state)
     if schema is not None:
         check_with_schema(state.schemas[schema], schema, command.metadata)
