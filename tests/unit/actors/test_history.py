@@ -118,6 +118,7 @@ def entries(*given: Entry) -> IngestFiles:
         "annotate",
         "annotate and remove",
         "keep policy",
+        "retention class",
         "no keep policy",
         "untag",
         "flagged",
