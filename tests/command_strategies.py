@@ -51,6 +51,8 @@ from artifactstore_protocols.event_types import (
     Payload,
     RetentionChanged,
     RetentionClassAdded,
+    SchemaRequirementDeleted,
+    SchemaRequirementSet,
     StoreVerified,
     TagDeleted,
     TagSet,
@@ -361,6 +363,21 @@ class Replace:
 
 
 @dataclass(frozen=True, slots=True)
+class Require:
+    """Somebody requires a schema for packages of a name."""
+
+    glob: str
+    schema: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unrequire:
+    """Somebody no longer requires a schema for packages of a name."""
+
+    glob: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetATag:
     """Somebody sets a tag."""
 
@@ -519,12 +536,15 @@ type Step = (
     | Extend
     | Observe
     | Verify
+    | Require
+    | Unrequire
 )
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
 _PACKAGES = st.sampled_from([1, 1, 1, 1, 2])
 _NAMES = ["a", "b", "c", "c/d", "é", "e\u0301", "e\u0301/x"]
 _CONTENTS = st.sampled_from([b"", b"x", b"yy"])
+_GLOBS = st.sampled_from(["night*", "*[0-2]", "weekly"])
 _TAGS = st.sampled_from(["release", "best"])
 _GROUPS = st.sampled_from(["nightly", "night*"])
 _KEYS = st.sampled_from(["branch", "reviewed", "score"])
@@ -598,6 +618,8 @@ _STEPS = st.one_of(
         _TIMES,
         st.booleans(),
     ),
+    st.builds(Require, _GLOBS, st.sampled_from(["build", "build@1", "build@2", "model"])),
+    st.builds(Unrequire, _GLOBS),
     st.builds(
         Annotate,
         _PACKAGES,
@@ -696,6 +718,8 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(HoldReleased, text, text),
         st.builds(RetentionChanged, text, text, st.none() | number, st.none() | number),
         st.builds(PackageExpired, text, text, number, number),
+        st.builds(SchemaRequirementSet, text, text),
+        st.builds(SchemaRequirementDeleted, text),
         st.builds(PackageAnnotated, uuids, number, metadata, st.just(())),
         st.builds(PackageAnnotated, uuids, number, st.just({}), st.just(("b", "é"))),
         st.builds(ObjectsFlagged, findings("damaged", "missing")),

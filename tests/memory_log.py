@@ -18,9 +18,11 @@ from artifactstore_protocols.commands import (
     RegisterMetadataSchema,
     RemoveObjects,
     ReplaceObjects,
+    RequireSchema,
     RetireObjects,
     SetKeepPolicy,
     SetTag,
+    UnrequireSchema,
 )
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -80,11 +82,13 @@ from command_strategies import (
     Release,
     Remove,
     Replace,
+    Require,
     Retain,
     Retire,
     SetAKeepPolicy,
     SetATag,
     Step,
+    Unrequire,
     Verify,
     created,
     found,
@@ -151,6 +155,8 @@ class MemoryLog:
             case Register():
                 schema = '{"properties":{"branch":{"type":"string"},"score":{"type":"integer"}}}'
                 return RegisterMetadataSchema(step.name, schema)
+            case Require() | Unrequire():
+                return _of_requirements(step)
             case SetATag() | DeleteATag() | SetAKeepPolicy() | DeleteAKeepPolicy() | ApplyKeepPolicy():
                 return _of_names(step)
             case Delete():
@@ -262,6 +268,10 @@ def _of_keeping(step: PlaceAHold | Release | Retain | Extend | AddAClass) -> Com
             return SetRetention(package_id_of(step.package), CUSTOM, step.retention)
         case Extend():
             return ExtendRetention(package_id_of(step.package), step.duration_us, step.as_of_us)
+
+
+def _of_requirements(step: Require | Unrequire) -> Command:
+    return RequireSchema(step.glob, step.schema) if isinstance(step, Require) else UnrequireSchema(step.glob)
 
 
 def _of_objects(step: Condemn | Retire | Remove | Replace) -> Command:

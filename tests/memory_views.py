@@ -42,6 +42,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    REQUIREMENTS,
     RETENTION,
     SCHEMAS,
     TAGS,
@@ -163,6 +164,7 @@ class MemoryViews:
             state.schema_versions[text_of(row, "name")] = number_of(row, "version")
             state.schemas[f"{text_of(row, 'name')}@{number_of(row, 'version')}"] = bytes_of(row, "schema").decode()
         self._describe(numbered)
+        state.requirements.update((text_of(row, "glob"), text_of(row, "schema")) for row in self.rows(REQUIREMENTS))
         for row in self.rows(TAGS):
             state.set_tag(text_of(row, "tag"), TagState(text_of(row, "package_id"), bool(row["protected"])))
         state.keep_policies.update(self.keep_rules())

@@ -28,11 +28,13 @@ from command_strategies import (
     Register,
     Release,
     Remove,
+    Require,
     Retain,
     Retire,
     SetAKeepPolicy,
     SetATag,
     Step,
+    Unrequire,
     Verify,
 )
 from database_tools import Scribe
@@ -223,6 +225,17 @@ STORY: list[Step] = [
     Observe(10**15, confirmed=True),
     Observe(10**15 + 10**12),
     Observe(10**12),
+    Require("night*", "build@3"),
+    Require("night*", "build"),
+    Require("night*", "build@2"),
+    Create(9, "standard", {"branch": 1}),
+    Create(9, "standard", {"branch": "main"}, "build@1"),
+    Create(9, "standard", {"branch": "main"}),
+    Require("*[0-9]", "build@1"),
+    Create(10, "standard", {}),
+    Unrequire("night*"),
+    Unrequire("night*"),
+    Create(10, "standard", {}),
 ]
 
 

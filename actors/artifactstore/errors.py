@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         TreeTooLarge,
     )
     from artifactstore.package_copy.copying import SameStore
+    from artifactstore.package_copy.lineage import SchemaDiffers
     from artifactstore.package_copy.original import CopyDiffers
     from artifactstore.refusals import (
         BackupRefused,
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
     from artifactstore_protocols.paths import PathRefused
     from artifactstore_protocols.retention import RetentionClassTaken, UnknownRetentionClass
     from artifactstore_protocols.root_markers import CollectionRefused
+    from artifactstore_protocols.schema_requirements import SchemaNotRequired, SchemaRequired
     from artifactstore_protocols.storage import (
         KeyRefused,
         KeyTaken,
@@ -220,7 +222,10 @@ __all__ = [
     "RepairSourceRefused",
     "RetentionClassTaken",
     "SameStore",
+    "SchemaDiffers",
     "SchemaNotFound",
+    "SchemaNotRequired",
+    "SchemaRequired",
     "SchemaTooNew",
     "SchemaTooOld",
     "SchemaViolated",
@@ -275,6 +280,7 @@ _MODULES = (
     "artifactstore_protocols.manifest",
     "artifactstore_protocols.packages",
     "artifactstore_protocols.metadata_schema",
+    "artifactstore_protocols.schema_requirements",
     "artifactstore_protocols.ci",
     "artifactstore_protocols.paths",
     "artifactstore_protocols.retention",
@@ -286,6 +292,7 @@ _MODULES = (
     "artifactstore.ingest.actor",
     "artifactstore.ingest.archives.refusals",
     "artifactstore.package_copy.copying",
+    "artifactstore.package_copy.lineage",
     "artifactstore.package_copy.original",
     "artifactstore.ingest.refusals",
     "artifactstore.ingest.archives.refusals",

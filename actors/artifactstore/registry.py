@@ -29,6 +29,7 @@ from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
 from artifactstore.os_paths import path_text
 from artifactstore.package_paths import AsyncAccess, Opened, Package, PackageContents
+from artifactstore.package_preview import find_schema, preview_package
 from artifactstore.refusals import (
     FileNotInPackage,
     NotAFile,
@@ -51,14 +52,16 @@ from artifactstore_protocols.commands import (
     RecordVerification,
     RegisterMetadataSchema,
     ReplaceObjects,
+    RequireSchema,
     SetKeepPolicy,
     SetTag,
+    UnrequireSchema,
 )
 from artifactstore_protocols.dataplane import FileSource
 from artifactstore_protocols.disk_usage import UNIQUE_PACKAGES_MAX, NameUsage, UniqueUsage
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.event_types import HoldPlaced, MetadataSchemaRegistered, TagSet
+from artifactstore_protocols.event_types import HoldPlaced, MetadataSchemaRegistered, SchemaRequirementSet, TagSet
 from artifactstore_protocols.event_types.tag_set import tag_subject
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.expiry import ABANDONED_AFTER
@@ -95,7 +98,6 @@ from artifactstore_protocols.messages import (
     Stream,
 )
 from artifactstore_protocols.metadata import Metadata
-from artifactstore_protocols.metadata_schema import SchemaNotFound, parse_reference
 from artifactstore_protocols.moments import duration_us
 from artifactstore_protocols.package_listing import (
     ALL,
@@ -225,6 +227,7 @@ class Registry:
 
         Raises:
             SchemaNotFound, SchemaViolated: there is no such schema, or the metadata does not fit it.
+            SchemaRequired: packages of this name must have another schema.
             PackageNotFound, AmbiguousPackage, NotFinalized: a parent is no finalized package.
             UnknownRetentionClass: the retention class does not exist.
             InvalidValue: a value breaks a rule.
@@ -417,6 +420,28 @@ class Registry:
         return await self._actors.ingest.ask(PreviewIngest(tree), timeout=NO_TIME_LIMIT)
 
     @checked
+    async def preview_package(
+        self,
+        name: str,
+        *,
+        retention: str = DEFAULT_RETENTION,
+        metadata: Metadata | None = None,
+        schema: str | None = None,
+        parents: Sequence[str] = (),
+    ) -> str | None:
+        """Return the schema that `create_package` would give to a package, as `NAME@VERSION`; None for none.
+
+        Nothing is created. See `create_package` for the arguments.
+
+        Raises:
+            SchemaNotFound, SchemaRequired, SchemaViolated, PackageNotFound, AmbiguousPackage, NotFinalized,
+                UnknownRetentionClass, InvalidValue: `create_package` would refuse the package.
+        """
+        ids = await self._package_ids(parents)
+        package = OpenPackage(name, retention, dict(metadata or {}), DEFAULT_PRINCIPAL, None, schema, ids)
+        return await preview_package(self._store, package)
+
+    @checked
     async def register_metadata_schema(
         self,
         name: str,
@@ -448,21 +473,49 @@ class Registry:
         Raises:
             SchemaNotFound: there is no such schema.
         """
-        name, version = parse_reference(schema)
-        found = await self._store.metadata_schema(name, version)
-        if found is None:
-            latest = await self._store.metadata_schema(name)
-            raise SchemaNotFound(schema, 0 if latest is None else latest.version)
-        return found
+        found = await find_schema(self._store, schema)
+        return _required(found, await self._store.schema_requirements())
 
     @checked
     async def list_metadata_schemas(self) -> AsyncGenerator[MetadataSchema]:
         """Yield every version of every metadata schema in the order of names and versions, read in pages."""
         after = ("", 0)
         while page := await self._store.metadata_schemas(after=after, limit=_PAGE):
+            requirements = await self._store.schema_requirements()
             for each in page:
-                yield each
+                yield _required(each, requirements)
             after = (page[-1].name, page[-1].version)
+
+    @checked
+    async def require_schema(self, glob: str, schema: str, *, principal: str = DEFAULT_PRINCIPAL) -> MetadataSchema:
+        """Require a schema for new packages whose name matches a glob, and return the schema.
+
+        A package that is created without a schema gets it, and one with another schema is refused. Packages that exist
+        keep what they have. A glob that has a requirement gets this one instead.
+
+        Args:
+            glob: a glob for names of packages; see `artifactstore_protocols.globs`.
+            schema: the schema, as `NAME` (the version that is the latest one now) or `NAME@VERSION`.
+            principal: the principal.
+
+        Raises:
+            SchemaNotFound: there is no such schema.
+            InvalidValue: the glob is invalid, or there are 100 already.
+        """
+        committed = await self._commit(RequireSchema(glob, schema), principal, None)
+        for payload in committed.payloads():
+            schema = cast("SchemaRequirementSet", payload).schema
+        found = await find_schema(self._store, schema)
+        return _required(found, await self._store.schema_requirements())
+
+    @checked
+    async def unrequire_schema(self, glob: str, *, principal: str = DEFAULT_PRINCIPAL) -> None:
+        """No longer require a schema for new packages whose name matches a glob. Packages keep their schemas.
+
+        Raises:
+            SchemaNotRequired: no schema is required for exactly this glob.
+        """
+        await self._commit(UnrequireSchema(glob), principal, None)
 
     @checked
     async def annotate_package(
@@ -1219,8 +1272,11 @@ class Registry:
     ) -> CopyReport:
         """Copy a finalized package to another store, which is created if it does not exist.
 
-        The copy has the same name, metadata, annotations, retention class, entries and tree digest, and an id of its
-        own. Contents that the other store has are not read; every other byte is checked. A repeated call continues an
+        The copy has the same name, metadata, schema, annotations, retention class, entries and tree digest, and an id
+        of its own. A schema that the other store lacks is registered there. The parents of the copy are those of the
+        package that the other store has, or has copies of; the report names the others.
+
+        Contents that the other store has are not read; every other byte is checked. A repeated call continues an
         interrupted copy, and finds a finished one. It carries over what annotations say now; annotations that only the
         copy has stay.
 
@@ -1235,6 +1291,8 @@ class Registry:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             NotFinalized: the package is open.
             SameStore: the other store is this one.
+            SchemaDiffers: the other store has another schema of the same name and version.
+            SchemaRequired, SchemaViolated: the other store requires another schema for packages of this name.
             ObjectMissing, ObjectDamaged: an object cannot be copied. The copy stays open.
             CopyDiffers: the tables of a store are damaged. The copy stays open.
             TagProtected: the other store protects one of the tags. The copy is finalized.
@@ -1662,3 +1720,9 @@ def _duration_us(text: str) -> int:
 async def _here[T](work: Callable[[], Awaitable[T]]) -> T:
     """Run the work of a caller that is in the run of the store."""
     return await work()
+
+
+def _required(schema: MetadataSchema, requirements: Mapping[str, str]) -> MetadataSchema:
+    """Return a schema with the globs that require this version."""
+    reference = f"{schema.name}@{schema.version}"
+    return replace(schema, required_for=tuple(glob for glob, each in requirements.items() if each == reference))

@@ -28,7 +28,49 @@ def octets(name: str, *, nullable: bool = False) -> sa.Column[bytes]:
     return sa.Column(name, sa.LargeBinary(), nullable=nullable)
 
 
-def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
+def _create_schemas() -> None:
+    op.create_table(
+        "metadata_schemas",
+        text("name"),
+        integer("version"),
+        octets("schema"),
+        integer("registered_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("name", "version", name="pk_metadata_schemas"),
+    )
+    op.create_table(
+        "schema_requirements",
+        text("glob"),
+        text("schema"),
+        text("set_by"),
+        integer("set_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("glob", name="pk_schema_requirements"),
+    )
+
+
+def _create_rules() -> None:
+    op.create_table(
+        "keep_policies",
+        text("package_group"),
+        octets("rules"),
+        text("set_by"),
+        integer("set_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("package_group", name="pk_keep_policies"),
+    )
+    op.create_table(
+        "added_retention_classes",
+        text("name"),
+        integer("duration_us"),
+        text("added_by"),
+        integer("added_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("name", name="pk_added_retention_classes"),
+    )
+
+
+def upgrade() -> None:
     op.create_table(
         "events",
         sa.Column("sequence", SEQUENCE, nullable=False, autoincrement=False),
@@ -260,15 +302,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     )
     op.create_index("ix_artifact_holds_package_id_hold_id", "artifact_holds", ["package_id", "hold_id"])
 
-    op.create_table(
-        "metadata_schemas",
-        text("name"),
-        integer("version"),
-        octets("schema"),
-        integer("registered_at"),
-        integer("sequence"),
-        sa.PrimaryKeyConstraint("name", "version", name="pk_metadata_schemas"),
-    )
+    _create_schemas()
 
     totals = (
         "packages finalized files links directories total_bytes objects object_bytes condemned condemned_bytes "
@@ -310,24 +344,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     )
     op.create_index("ix_artifact_parents_parent_id_package_number", "artifact_parents", ["parent_id", "package_number"])
 
-    op.create_table(
-        "keep_policies",
-        text("package_group"),
-        octets("rules"),
-        text("set_by"),
-        integer("set_at"),
-        integer("sequence"),
-        sa.PrimaryKeyConstraint("package_group", name="pk_keep_policies"),
-    )
-    op.create_table(
-        "added_retention_classes",
-        text("name"),
-        integer("duration_us"),
-        text("added_by"),
-        integer("added_at"),
-        integer("sequence"),
-        sa.PrimaryKeyConstraint("name", name="pk_added_retention_classes"),
-    )
+    _create_rules()
 
 
 def downgrade() -> None:
@@ -339,6 +356,7 @@ def downgrade() -> None:
         "artifact_parents",
         "artifact_values",
         "artifact_tags",
+        "schema_requirements",
         "metadata_schemas",
         "artifact_holds",
         "retention_state",

@@ -80,9 +80,12 @@ __all__ = [
     "RegisterMetadataSchema",
     "RemoveObjects",
     "ReplaceObjects",
+    "RequireSchema",
     "RetireObjects",
+    "SchemaCommand",
     "SetKeepPolicy",
     "SetTag",
+    "UnrequireSchema",
     "check_caller",
     "check_entries_bytes",
     "command_digest",
@@ -271,6 +274,38 @@ class RegisterMetadataSchema(Struct, frozen=True):
             check_schema(read_jcs(self.schema.encode(), max_bytes=SCHEMA_BYTES_MAX))
         except (UnicodeEncodeError, NotCanonicalJson) as error:
             raise InvalidValue("metadata schema", self.schema[:60], str(error)) from error
+
+
+class RequireSchema(Struct, frozen=True):
+    """A command that requires a schema for new packages of a name.
+
+    Attributes:
+        glob: the glob for the names of packages; see `globs`.
+        schema: the schema, as `NAME` (the version that is the latest one now) or `NAME@VERSION`.
+    """
+
+    glob: str
+    schema: str
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check_name_glob(self.glob)
+        check_name("metadata schema name", parse_reference(self.schema)[0])
+
+
+class UnrequireSchema(Struct, frozen=True):
+    """A command that no longer requires a schema for the packages that a glob names."""
+
+    glob: str
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check_name_glob(self.glob)
+
+
+def _check_name_glob(glob: str) -> None:
+    check_name("package name glob", glob)
+    check_glob(glob)
 
 
 class SetTag(Struct, frozen=True):
@@ -520,6 +555,8 @@ def _check_tuple(what: str, items: tuple[object, ...]) -> None:
         raise InvalidValue(what, str(len(items)), "one of them stands there twice")
 
 
+type SchemaCommand = RegisterMetadataSchema | RequireSchema | UnrequireSchema
+
 type Command = (
     CreatePackage
     | IngestFiles
@@ -547,6 +584,8 @@ type Command = (
     | AddRetentionClass
     | ObserveClock
     | ConfirmClock
+    | RequireSchema
+    | UnrequireSchema
 )
 
 
@@ -590,8 +629,8 @@ def command_digest(command: Command, principal: str) -> str:
             return _digest_of(canonical.encode_checked(checked))
         case FinalizePackage():
             asked = ["finalize", command.package_id]
-        case RegisterMetadataSchema():
-            asked = ["schema", command.name, command.schema]
+        case RegisterMetadataSchema() | RequireSchema() | UnrequireSchema():
+            asked = _schema_request(command)
         case SetTag() | DeleteTag() | SetKeepPolicy() | DeleteKeepPolicy():
             asked = _asked_of_name(command)
         case AnnotatePackage():
@@ -611,6 +650,18 @@ def command_digest(command: Command, principal: str) -> str:
         case _:
             assert_never(command)
     return _digest_of(canonical.encode_record([principal, asked]))
+
+
+def _schema_request(command: SchemaCommand) -> RecordValue:
+    match command:
+        case RegisterMetadataSchema():
+            return ["schema", command.name, command.schema]
+        case RequireSchema():
+            return ["require schema", command.glob, command.schema]
+        case UnrequireSchema():
+            return ["unrequire schema", command.glob]
+        case _:
+            assert_never(command)
 
 
 def _asked_of_verification(command: RecordFindings | RecordVerification) -> RecordValue:

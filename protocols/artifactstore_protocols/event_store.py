@@ -196,6 +196,10 @@ class EventStore(Protocol):
         """
         ...
 
+    async def events_of_key(self, idempotency_key: str) -> Sequence[StoredEvent]:
+        """Return the events of the command that has an idempotency key, in order; none if no command has it."""
+        ...
+
     async def wait_for_growth(self, after: int) -> int:
         """Wait until the log has grown past a sequence, and return its head.
 
@@ -440,4 +444,8 @@ class EventStore(Protocol):
 
     async def metadata_schemas(self, *, after: tuple[str, int], limit: int) -> Sequence[MetadataSchema]:
         """Return up to `limit` metadata schemas after a name and a version, in the order of names and versions."""
+        ...
+
+    async def schema_requirements(self) -> Mapping[str, str]:
+        """Return the schemas that packages must have, as `NAME@VERSION`, by globs for their names."""
         ...

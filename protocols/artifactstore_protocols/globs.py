@@ -16,6 +16,7 @@ from artifactstore_protocols.errors import InvalidValue
 __all__ = [
     "GLOB_LENGTH_MAX",
     "beginning_of",
+    "beginning_of_name",
     "check_glob",
     "end_of_texts",
     "glob_matcher",
@@ -76,6 +77,13 @@ def last_name(pattern: str) -> str | None:
     above, _, name = pattern.rpartition("/")
     # A slash within a set, or after a backslash, divides nothing.
     return name if name and is_literal(name) and "[" not in above and "\\" not in above else None
+
+
+def beginning_of_name(pattern: str) -> str:
+    """Return how the last part of every path begins that a pattern matches; empty if that is not known."""
+    above, _, name = pattern.rpartition("/")
+    is_known = "**" not in name and "[" not in above and "\\" not in above
+    return beginning_of(name) if is_known else ""
 
 
 def end_of_texts(beginning: str) -> str | None:

@@ -26,9 +26,11 @@ from artifactstore_protocols.commands import (
     RegisterMetadataSchema,
     RemoveObjects,
     ReplaceObjects,
+    RequireSchema,
     RetireObjects,
     SetKeepPolicy,
     SetTag,
+    UnrequireSchema,
     command_digest,
 )
 from artifactstore_protocols.entries import StoredObject
@@ -64,7 +66,7 @@ from artifactstore_protocols.event_types.package_annotated import annotate_packa
 from artifactstore_protocols.event_types.package_created import create_package, creation_needs
 from artifactstore_protocols.event_types.package_finalized import finalize_package
 from artifactstore_protocols.event_types.placing import entry_needs
-from artifactstore_protocols.event_types.schema_registered import register_schema
+from artifactstore_protocols.event_types.schema_required import judge_schema, schema_needs
 from artifactstore_protocols.event_types.store_verified import record_verification
 from artifactstore_protocols.event_types.tag_deleted import delete_tag
 from artifactstore_protocols.event_types.tag_set import set_tag
@@ -138,8 +140,8 @@ def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one cas
             replaces = command.on_existing is OnExisting.REPLACE
             occupants = frozenset({command.package_id} if replaces else ())
             return entry_needs(command.package_id, command.entries) | Needs(contents=brought, occupants=occupants)
-        case RegisterMetadataSchema():
-            return Needs(schemas=frozenset({command.name}))
+        case RegisterMetadataSchema() | RequireSchema() | UnrequireSchema():
+            return schema_needs(command)
         case SetTag() | DeleteTag() | SetKeepPolicy() | DeleteKeepPolicy():
             return _needs_of_name(command)
         case AnnotatePackage() | FinalizePackage():
@@ -214,8 +216,8 @@ def decide(  # noqa: C901, PLR0912 - one case for each command
             made = _ingest(command, state, entries_max)
         case FinalizePackage():
             made = (finalize_package(command, state),)
-        case RegisterMetadataSchema():
-            made = (register_schema(command, state),)
+        case RegisterMetadataSchema() | RequireSchema() | UnrequireSchema():
+            made = (judge_schema(command, state),)
         case SetTag() | DeleteTag() | SetKeepPolicy() | DeleteKeepPolicy():
             made = (_decide_name(command, state),)
         case AnnotatePackage():

@@ -28,9 +28,11 @@ from artifactstore_protocols.commands import (
     RegisterMetadataSchema,
     RemoveObjects,
     ReplaceObjects,
+    RequireSchema,
     RetireObjects,
     SetKeepPolicy,
     SetTag,
+    UnrequireSchema,
     entries_bytes,
 )
 from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult, check_local_path
@@ -296,6 +298,8 @@ class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
                 | DeleteTag()
                 | SetKeepPolicy()
                 | DeleteKeepPolicy()
+                | RequireSchema()
+                | UnrequireSchema()
                 | LifeCycleCommand()
                 | RecordVerification()
             ):

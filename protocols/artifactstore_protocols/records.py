@@ -493,6 +493,9 @@ class CopyReport(Struct, frozen=True):
         sequence: the sequence of the event that finalized the copy.
         annotations: the number of annotations that were carried over.
         tags: the tags that were carried over.
+        schema: the schema of the copy, as `NAME@VERSION`; None for none.
+        parents: the ids of the copy's parents, in the other store.
+        parents_left_out: the ids in this store of the parents that the other store lacked when the copy began.
     """
 
     package_id: str
@@ -509,6 +512,9 @@ class CopyReport(Struct, frozen=True):
     sequence: int
     annotations: int = 0
     tags: Sequence[str] = ()
+    schema: str | None = None
+    parents: Sequence[str] = ()
+    parents_left_out: Sequence[str] = ()
 
 
 class FlawedObject(Struct, frozen=True):
@@ -817,11 +823,19 @@ class Tag(Struct, frozen=True):
 
 
 class MetadataSchema(Struct, frozen=True):
-    """A registered version of a metadata schema. `schema` is canonical JSON text."""
+    """A registered version of a metadata schema.
+
+    Attributes:
+        name: its name.
+        version: its version, from 1.
+        schema: the schema as canonical JSON text.
+        required_for: the globs for names of packages that must have this version, sorted.
+    """
 
     name: str
     version: int
     schema: str
+    required_for: Sequence[str] = ()
 
 
 class ComponentHealth(Struct, frozen=True):

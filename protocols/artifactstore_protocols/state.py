@@ -65,6 +65,8 @@ class Needs(Struct, frozen=True):
         clock: whether the time that the store saw last is needed.
         classes: the names of the needed retention classes that the store has added. Those of the packages in
             `described` are needed, too.
+        names: the names of packages to create. Loads all requirements, and the schemas that these names require.
+        requirements: whether all requirements are needed: which names require which schema.
     """
 
     packages: frozenset[str] = frozenset()
@@ -85,12 +87,14 @@ class Needs(Struct, frozen=True):
     ranges: frozenset[tuple[str, str, str]] = frozenset()
     clock: bool = False
     classes: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    requirements: bool = False
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
-        flags = ("counts", "clock", "keep_policies")
+        flags = ("counts", "clock", "keep_policies", "requirements")
         names = (name for name in cls.__struct_fields__ if name not in flags)
         unions: dict[str, Any] = {
             name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
@@ -277,6 +281,7 @@ class LogState(Struct):
         counts: the counts of the entries themselves, and the sum of the packages' totals; None if not requested.
         schema_versions: the latest version of each schema, by name.
         schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
+        requirements: the schemas that packages must have, as `NAME@VERSION`, by globs for the packages' names.
         tags: tags by name.
         holds: the package of each hold, by the id of the hold.
         classes: the durations of retention classes that the store has added, in microseconds, by name.
@@ -294,6 +299,7 @@ class LogState(Struct):
     counts: tuple[EntryCounts, EntryCounts] | None = None
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
     schemas: dict[str, str] = field(default_factory=dict[str, str])
+    requirements: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
     keep_policies: dict[str, KeepRules] = field(default_factory=dict[str, KeepRules])
     groups: dict[str, dict[str, Candidate]] = field(default_factory=dict[str, dict[str, Candidate]])

@@ -34,6 +34,7 @@ __all__ = [
     "LOCATIONS",
     "PACKAGES",
     "PARENTS",
+    "REQUIREMENTS",
     "RETENTION",
     "SCHEMAS",
     "TAGS",
@@ -188,6 +189,9 @@ SCHEMAS = ViewTable(
     ("name", "version", "schema", "registered_at", "sequence"),
     key_columns=2,
 )
+REQUIREMENTS = ViewTable("schema_requirements", ("glob", "schema", "set_by", "set_at", "sequence"))
+"""The schemas that packages must have, as `NAME@VERSION`, by globs for their names."""
+
 TAGS = ViewTable("artifact_tags", ("tag", "package_id", "protected", "set_by", "set_at", "sequence"))
 """The tags that exist. The events of a tag, with the subject `tag:` and the tag, are its history."""
 
@@ -242,6 +246,7 @@ VIEWS: tuple[ViewTable, ...] = (
     LOCATIONS,
     RETENTION,
     SCHEMAS,
+    REQUIREMENTS,
     TAGS,
     VALUES,
     PARENTS,

@@ -13,6 +13,7 @@ from simulation.clients import Clients
 from simulation.contents import CONTENT_OF
 from simulation.judge import Judge, address_of
 from simulation.process import Running
+from simulation.restoring import collect_all
 from simulation.workload import CreatePackage, IngestFile
 
 __all__ = ["look_back"]
@@ -34,6 +35,8 @@ async def look_back(running: Running, clients: Clients, judge: Judge) -> None:
         judge.require(False, "the log breaks a rule:", refused)
     else:
         judge.require(report.identical, "a replay differs from the views")
+    await running.registry.confirm_clock()
+    await collect_all(running, judge)
     await trio.sleep(CRASHES_WITHIN_S)  # crashes that were meant are forgotten
     health = await running.registry.health(max_age_s=0)
     judge.require(health.healthy, "in the end it is not healthy:", health.reasons)

@@ -23,17 +23,26 @@ from artifactstore_protocols.records import (
     VerifyReport,
 )
 from simulation.contents import CONTENT_OF, PATH_OF, file_of, tree_at
+from simulation.ending_calls import Kept, keep_or_end
 from simulation.workload import (
+    Collect,
     CreatePackage,
+    DeletePackage,
+    Expire,
+    Extend,
     Finalize,
     GetFile,
     IngestDirectory,
     IngestFile,
     IngestTree,
     LookAround,
+    MoveClock,
     Operation,
+    PlaceHold,
     RegisterSchema,
+    ReleaseHold,
     Replay,
+    Retain,
     Tail,
     Verify,
 )
@@ -70,6 +79,7 @@ type Answer = (
     | HealthReport
     | tuple[FileRecord, bytes]
     | list[StoredEvent]
+    | Kept
     | None
 )
 """What the registry answers; None where there is no answer."""
@@ -107,7 +117,9 @@ class Call:
     @property
     def can_be_repeated(self) -> bool:
         """Whether asking again is safe while the outcome is unknown."""
-        return self.key is not None or isinstance(self.operation, Finalize | IngestDirectory)
+        return self.key is not None or isinstance(
+            self.operation, Collect | DeletePackage | Expire | Finalize | IngestDirectory
+        )
 
 
 class Performer:
@@ -120,7 +132,7 @@ class Performer:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def __call__(self, registry: Registry, call: Call) -> Answer:  # noqa: PLR0911 - one for each operation
+    async def __call__(self, registry: Registry, call: Call) -> Answer:  # noqa: C901, PLR0911, PLR0912 - one for each operation
         """Make one attempt; returns what the registry answers, and raises what it raises."""
         principal, key, package_id = call.principal, call.key, call.package_id
         match call.operation:
@@ -150,6 +162,12 @@ class Performer:
                 return await registry.replay(check=check)
             case LookAround():
                 return await _look_around(registry)
+            case (
+                DeletePackage() | PlaceHold() | ReleaseHold() | Retain() | Extend() | Expire() | Collect() | MoveClock()
+            ):
+                return await keep_or_end(
+                    registry, call.operation, package_id, self._world, principal=principal, key=key
+                )
             case _:
                 assert_never(call.operation)
 

@@ -8,7 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["CONTENT_OF", "EMPTY_IN", "LINKS_OF", "PATH_OF", "TREE_OF", "file_of", "tree_at"]
+__all__ = ["CONTENT_OF", "EMPTY_IN", "LINKS_OF", "PACKAGES", "PATH_OF", "TREE_OF", "file_of", "tree_at"]
+
+PACKAGES: Final = 3
+"""How many packages clients share."""
 
 # From nothing to several of the simulation's pieces, and two that share a size.
 CONTENT_OF: Final[tuple[bytes, ...]] = (

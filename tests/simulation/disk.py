@@ -26,16 +26,21 @@ class Inode:
         entries: names in a directory, as readers see them.
         synced_entries: names in a directory, as they would survive.
         mode: permission bits.
+        changed_us: when its bytes last changed, in microseconds since the epoch.
         spoilt: whether a fault has changed its bytes.
         locked_by: the open file that holds a lock on it, by its descriptor.
     """
 
-    __slots__ = ("data", "entries", "is_directory", "locked_by", "mode", "number", "spoilt", "synced", "synced_entries")
+    __slots__ = (
+        "changed_us", "data", "entries", "is_directory", "locked_by", "mode", "number", "spoilt", "synced",
+        "synced_entries",
+    )  # fmt: skip
 
     def __init__(self, number: int, *, is_directory: bool, mode: int) -> None:
         self.number = number
         self.is_directory = is_directory
         self.mode = mode
+        self.changed_us = 0
         self.data = bytearray()
         self.synced = b""
         self.entries: dict[str, Inode] = {}

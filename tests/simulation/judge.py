@@ -14,9 +14,13 @@ import blake3
 
 from artifactstore.database.errors import LogDamaged, OutcomeUnknown
 from artifactstore.supervision import CrashReport, Report, StartFailed, SupervisorGaveUp
+from artifactstore_protocols.collection import CollectionReport
 from artifactstore_protocols.entries import Entry, directory_entry, link_entry
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import (
+    ENTRIES_RELEASED,
+    HOLD_PLACED,
+    HOLD_RELEASED,
     LOG_CREATED,
     OBJECTS_CONDEMNED,
     OBJECTS_FLAGGED,
@@ -24,9 +28,16 @@ from artifactstore_protocols.event_types import (
     OBJECTS_RESTORED,
     OBJECTS_RETIRED,
     OBJECTS_STORED,
+    PACKAGE_DELETED,
+    PACKAGE_EXPIRED,
     PACKAGE_FINALIZED,
+    RETENTION_CHANGED,
+    CommandNoted,
     FilesIngested,
+    HoldPlaced,
     PackageCreated,
+    PackageDeleted,
+    PackageExpired,
     PackageFinalized,
     PayloadInvalid,
     UnknownEventType,
@@ -35,16 +46,19 @@ from artifactstore_protocols.events import EventRefused, IdempotencyConflict, St
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.manifest import manifest_digest
 from artifactstore_protocols.object_keys import parse_key
+from artifactstore_protocols.packages import ProjectionDamaged
 from artifactstore_protocols.records import (
     DirectoryIngest,
     FileRecord,
     FinalizedPackage,
+    Hold,
     IngestSummary,
     MetadataSchema,
     PackageRecord,
     ReplayReport,
     VerifyReport,
 )
+from artifactstore_protocols.root_markers import CollectionRefused
 from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing
 from artifactstore_protocols.supervision import ActorCrashed, AskCycle, AskError, AskTimeout, Refusal, UnhandledMessage
 from simulation.calls import Answer, Call, Ending, StreamBroke
@@ -53,13 +67,18 @@ from simulation.faults import ChangeFailure, OpenFailure, PreadFailure, StepFail
 from simulation.log import SimulatedLog
 from simulation.posix import OBJECTS, SCRATCH, SimulatedPosix
 from simulation.tables import Tables
+from simulation.watch import Watch
 from simulation.workload import (
+    Collect,
     CreatePackage,
+    DeletePackage,
+    Expire,
     Finalize,
     GetFile,
     IngestDirectory,
     IngestFile,
     IngestTree,
+    PlaceHold,
     RegisterSchema,
     Replay,
     Tail,
@@ -71,9 +90,11 @@ __all__ = ["Judge", "address_of"]
 _NEVER: Final = (
     AskCycle,
     AskTimeout,
+    CollectionRefused,
     IdempotencyConflict,
     LogDamaged,
     PayloadInvalid,
+    ProjectionDamaged,
     EventRefused,
     UnhandledMessage,
     UnknownEventType,
@@ -93,6 +114,22 @@ _BESIDE: Final = frozenset(
     )
 )
 """Events that stand beside the one that a call is about."""
+
+_AFTER_FINALIZED: Final = frozenset(
+    each.name
+    for each in (
+        ENTRIES_RELEASED,
+        HOLD_PLACED,
+        HOLD_RELEASED,
+        PACKAGE_DELETED,
+        PACKAGE_EXPIRED,
+        RETENTION_CHANGED,
+    )
+)
+"""Events that keep or end a finalized package; nothing else happens to one."""
+
+_MANY: Final = Collect, Expire, IngestDirectory, IngestTree
+"""Operations that take several commands."""
 
 _LEAVES_TEMP_FILES: Final = (
     StepFailure.PROCESS_KILLED,
@@ -114,6 +151,7 @@ class Judge:
     Attributes:
         violations: what was found, in words.
         checks: how many times something was held to an oracle.
+        watch: what it looks at whenever something is committed or deleted.
     """
 
     def __init__(self, world: World, log: SimulatedLog, posix: SimulatedPosix) -> None:
@@ -122,6 +160,12 @@ class Judge:
         self._world = world
         self._log = log
         self._posix = posix
+        self.watch = Watch(world, log, posix, self.require)
+
+    def look_at(self, log: SimulatedLog) -> None:
+        """From now on hold another log to the oracles, which has a past."""
+        self._log = log
+        self.watch = Watch(self._world, log, self._posix, self.require)
 
     def require(self, condition: bool, *what: object) -> None:
         """Hold one thing to be true."""
@@ -155,6 +199,8 @@ class Judge:
                 self._read(call, record, content)
             case Tail(), list() as seen:
                 self.saw(call.principal, seen)
+            case DeletePackage() | PlaceHold() | Expire() | Collect(), _:
+                self._kept_or_ended(call, answer)
             case Replay(), ReplayReport(identical=identical):
                 self.require(identical, call.principal, "found views that differ from the log")
             case _, VerifyReport() as report:
@@ -167,10 +213,14 @@ class Judge:
         if isinstance(error, ActorCrashed):
             self.require(isinstance(error.cause, SimulatedBug), call.principal, "met a crash:", repr(error.cause))
         excused = isinstance(error, Refusal | SimulatedBug | StreamBroke) and not isinstance(error, _NEVER)
+        unclaimed = isinstance(error, CollectionRefused) and error.code == "root-unclaimed"
+        excused |= unclaimed and any(self._world.struck[kind] for kind in ChangeFailure)  # it could not be claimed
         self.require(excused, call.principal, "was refused with", repr(error))
         if isinstance(error, ObjectDamaged | ObjectMissing):
             spoilt = (
-                error.object_key in self._posix.harmed_once or self._world.struck[PreadFailure.BYTES_UNREADABLE] > 0
+                error.object_key in self._posix.harmed_once
+                or self._world.struck[PreadFailure.BYTES_UNREADABLE] > 0
+                or self.watch.state_of(error.object_key) in {"retired", "removed"}
             )
             self.require(spoilt, call.principal, "was told that a sound object is not:", error)
         if isinstance(error, AskError):
@@ -187,12 +237,15 @@ class Judge:
                 self.require(before == after, call.principal, "finalized", before, "and then", after)
             case MetadataSchema(version=before), MetadataSchema(version=after):
                 self.require(before == after, call.principal, "registered", before, "and then", after)
+            case Hold(hold_id=before), Hold(hold_id=after):
+                self.require(before == after, call.principal, "placed hold", before, "and then", after)
             case FileRecord(sequence=before), FileRecord(sequence=after):
                 same = before == after or self._log.events[before - 1].event.principal != call.principal
                 self.require(same, call.principal, "put a file at", before, "and then at", after)
             case _:
                 wrote = any(stored.event.principal == call.principal for stored in self._log.events)
-                self.require(again is not None or not wrote, call.principal, "was answered, and then was not")
+                gone = self.watch.is_gone(call.package_id) or not call.package_id
+                self.require(again is not None or not wrote or gone, call.principal, "was answered, and then was not")
 
     def reported(self, report: Report) -> None:
         """Actors crash for no other reason than a fault."""
@@ -257,7 +310,7 @@ class Judge:
                 by_actor[stored.event.principal] += 1
         self._finalized_for_ever()
         for call in calls:
-            if not isinstance(call.operation, IngestDirectory | IngestTree):
+            if not isinstance(call.operation, _MANY):
                 written = by_actor[call.principal]
                 self.require(written <= 1, call.principal, "took effect", written, "times")
                 if call.ending is Ending.REFUSED:
@@ -272,9 +325,8 @@ class Judge:
     def _finalized_for_ever(self) -> None:
         finalized: set[str] = set()
         for stored in self._log.events:
-            self.require(
-                stored.event.subject not in finalized, "sequence", stored.sequence, "changes a finalized package"
-            )
+            keeps = stored.event.subject not in finalized or stored.event.type in _AFTER_FINALIZED
+            self.require(keeps, "sequence", stored.sequence, "changes a finalized package")
             if stored.event.type == PACKAGE_FINALIZED.name:
                 finalized.add(stored.event.subject)
 
@@ -310,6 +362,26 @@ class Judge:
             if entry.kind != "file"
         }
 
+    def _kept_or_ended(self, call: Call, answer: Answer) -> None:
+        """What is kept or ended is so by an event; and a collection deletes what it set out to."""
+        match call.operation, answer:
+            case DeletePackage(), PackageRecord(gone_sequence=int(sequence)):
+                gone = self._payload(sequence)
+                is_mine = isinstance(gone, PackageDeleted | PackageExpired) and gone.package_id == call.package_id
+                self.require(is_mine, call.principal, "was told of the end of a package that is not in the log")
+            case PlaceHold(), Hold(hold_id=hold_id, sequence=sequence):
+                held = self._payload(sequence)
+                placed = isinstance(held, HoldPlaced) and held.hold_id == hold_id
+                self.require(placed, call.principal, "was answered with a hold that is not in the log")
+            case Expire(), list() as expired:
+                went = all(isinstance(self._payload(each.sequence or 0), PackageExpired) for each in expired)
+                self.require(went, call.principal, "was told of an expiry that is not in the log")
+            case Collect(), CollectionReport(failures=failures):
+                struck = any(self._world.struck[kind] for kind in ChangeFailure)
+                self.require(not failures or struck, call.principal, "failed to delete:", failures)
+            case _:
+                self.require(False, call.principal, "was answered with", answer)
+
     def _payload(self, sequence: int) -> object:
         events = self._log.events
         return events[sequence - 1].decode() if 0 < sequence <= len(events) else None
@@ -322,7 +394,13 @@ class Judge:
 
     def _file(self, call: Call, record: FileRecord, path: str, content: bytes) -> None:
         address = address_of(content)
-        there = (record.sequence, call.package_id, path, address) in self._entries()
+        sequence = record.sequence
+        if isinstance(self._payload(sequence), CommandNoted):  # the file was there, and has been replaced since
+            entries = (
+                each for each in self._entries() if each[0] < sequence and each[1:] == (call.package_id, path, address)
+            )
+            sequence = max((each[0] for each in entries), default=0)
+        there = (sequence, call.package_id, path, address) in self._entries()
         self.require(there, call.principal, "was answered with", record, "that is not in the log")
         self._durable(address, call.principal)
 
@@ -344,12 +422,4 @@ class Judge:
         self.require(finalized, call.principal, "was answered with a finalization that is not in the log")
 
     def _durable(self, address: str, who: str) -> None:
-        keys = [at.object_key for at in self._log.tables.locations(None) if at.content_address == address]
-        whole = any(self._is_whole(key, address) for key in keys)
-        harmed = bool(keys) and all(self._posix.was_harmed_durably(key) for key in keys)
-        self.require(whole or harmed, who, "needs one of", keys, "on the disk")
-
-    def _is_whole(self, key: str, address: str) -> bool:
-        """Whether a loss of power would leave an object with its bytes."""
-        inode = self._posix.disk.find(f"{OBJECTS}/{key}", synced=True)
-        return inode is not None and address_of(inode.synced) == address
+        self.watch.must_be_safe(bytes.fromhex(address.partition(":")[2]), who)

@@ -6,7 +6,7 @@ Decisions and projections are the real pure functions. Nothing here checks that 
 can find out.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import trio
@@ -14,6 +14,7 @@ import trio
 from artifactstore.database.errors import DatabaseBusy
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.ids import uuid7
 from artifactstore_protocols.store_stats import LastRun, RunKind
 from artifactstore_protocols.unfinished_import import UnfinishedImport
 from artifactstore_protocols.views import RowOperation
@@ -38,6 +39,8 @@ class SimulatedLog:
         grown: set, and replaced, by each commit.
         unfinished: the import that the head waits for.
         last_runs: the last backup and the last verification.
+        store_id: the random id of the database.
+        on_commit: called with the events of each commit, once everybody sees them.
     """
 
     def __init__(self, world: World, nursery: trio.Nursery) -> None:
@@ -48,6 +51,8 @@ class SimulatedLog:
         self.grown = trio.Event()
         self.unfinished: UnfinishedImport | None = None
         self.last_runs: dict[RunKind, LastRun] = {}
+        self.store_id = uuid7(world.now_us() // 1000, 0)
+        self.on_commit: Callable[[Sequence[StoredEvent]], None] = lambda _: None
         self._head = trio.Semaphore(1)
         self._commands: dict[str, list[StoredEvent]] = {}
         self._keys: dict[str, str] = {}
@@ -91,6 +96,7 @@ class SimulatedLog:
                 self._keys[stamp.idempotency_key] = stamp.command_id
             self._world.trace.note("commit", stored.sequence, stored.event.type, stored.event.principal)
         self.tables.apply(operations)
+        self.on_commit(events)
         self.grown.set()
         self.grown = trio.Event()
 

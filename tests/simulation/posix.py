@@ -10,13 +10,14 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Buffer, Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from io import BufferedWriter, RawIOBase
 from pathlib import Path
 from types import ModuleType
-from typing import Concatenate, Final, override
+from typing import BinaryIO, Concatenate, Final, cast, override
 
 from artifactstore import durable
 from artifactstore.backends import (
@@ -26,7 +27,9 @@ from artifactstore.backends import (
     local_files,
     local_health,
     local_reader,
+    local_tidying,
     local_writer,
+    root_marker,
     scratch,
 )
 from artifactstore.backends.durability import BatchSync
@@ -47,8 +50,10 @@ SCRATCH: Final = "tmp"
 _MOUNT: Final = "/simulated/"
 _FIRST_FD: Final = 1 << 24
 _CHUNK_BYTES: Final = 1024
+_DIRECTORIES: Final = ("dir_fd", "src_dir_fd", "dst_dir_fd")
 _MODULES: Final[tuple[ModuleType, ...]] = (
-    durability, durable, local, local_batch, local_files, local_health, local_reader, local_writer, scratch,
+    durability, durable, local, local_batch, local_files, local_health, local_reader, local_tidying, local_writer,
+    root_marker, scratch,
 )  # fmt: skip
 
 
@@ -74,13 +79,15 @@ def _stands_in[**P, R](
 
     @wraps(call)
     def dispatch(posix: "SimulatedPosix", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        subject = args[0]
-        simulated = (
-            subject.startswith(_MOUNT)
-            if isinstance(subject, str)
-            else isinstance(subject, int) and subject >= _FIRST_FD
-        )
-        return call(posix, *args, **kwargs) if simulated else real(*args, **kwargs)
+        subject, *rest = cast("tuple[object, ...]", args)
+        if isinstance(subject, os.PathLike):
+            subject = os.fspath(cast("os.PathLike[str]", subject))
+        at = [cast("int", kwargs.pop(name)) for name in _DIRECTORIES if posix.has(kwargs.get(name))]
+        below = [f"{posix.path_of(fd)}/{name}" for fd, name in zip(at, (subject, *rest), strict=False)]
+        arguments = [*below, *[subject, *rest][len(below) :]]  # names below open directories are paths then
+        simulated = isinstance(subject, int) and subject >= _FIRST_FD
+        simulated |= isinstance(arguments[0], str) and arguments[0].startswith(_MOUNT)
+        return cast("Callable[..., R]", call if simulated else real)(*[posix] * simulated, *arguments, **kwargs)
 
     return dispatch
 
@@ -89,6 +96,33 @@ def _stands_in[**P, R](
 class _Open:
     life: Life
     inode: Inode
+    path: str
+
+
+class _Stream(RawIOBase):
+    """What `os.fdopen` returns for writing."""
+
+    def __init__(self, posix: "SimulatedPosix", fd: int) -> None:
+        super().__init__()
+        self._posix, self._fd = posix, fd
+
+    @override
+    def writable(self) -> bool:
+        return True
+
+    @override
+    def write(self, data: Buffer, /) -> int:
+        return self._posix.write(self._fd, memoryview(data))
+
+    @override
+    def fileno(self) -> int:
+        return self._fd
+
+    @override
+    def close(self) -> None:
+        if not self.closed:
+            self._posix.close(self._fd)
+        super().close()
 
 
 class SimulatedPosix:
@@ -97,11 +131,13 @@ class SimulatedPosix:
     Attributes:
         disk: what it works on.
         harmed_once: keys of objects that a fault has ever spoilt or removed.
+        on_unlink: called with the path of each file that was unlinked, below the root.
     """
 
     def __init__(self, world: World) -> None:
         self.disk = SimulatedDisk()
         self.harmed_once: set[str] = set()
+        self.on_unlink: Callable[[str], None] = lambda _: None
         self._world = world
         self._lives: dict[int, Life] = {}
         self._open: dict[int, _Open] = {}
@@ -151,6 +187,14 @@ class SimulatedPosix:
         lost = self.disk.lose_power(self._world.random)
         self._world.lost += lost
         self._world.trace.note("power lost, and with it", sorted(lost.items()))
+
+    def has(self, fd: object) -> bool:
+        """Whether a descriptor is one of the simulated ones."""
+        return isinstance(fd, int) and fd in self._open
+
+    def path_of(self, fd: int) -> str:
+        """The path that a descriptor was opened with."""
+        return self._opened(fd).path
 
     def open_files(self) -> int:
         """How many descriptors are open."""
@@ -202,10 +246,11 @@ class SimulatedPosix:
             if not flags & os.O_CREAT or directory is None:
                 raise _error(errno.ENOENT)
             found = directory.entries[name] = self.disk.make(is_directory=False, mode=mode)
+            found.changed_us = self._world.now_us()
         if flags & os.O_DIRECTORY and not found.is_directory:
             raise _error(errno.ENOTDIR)
         self._next_fd += 1
-        self._open[self._next_fd] = _Open(life, found)
+        self._open[self._next_fd] = _Open(life, found, path)
         return self._next_fd
 
     @_stands_in
@@ -231,7 +276,22 @@ class SimulatedPosix:
             raise _error(errno.EIO)
         taken = data if len(data) < 2 or self._world.random.random() < 0.9 else data[: len(data) // 2]
         opened.inode.data += taken
+        opened.inode.changed_us = self._world.now_us()
         return len(taken)
+
+    @_stands_in
+    def fdopen(self, fd: int, mode: str) -> BinaryIO:
+        """See `os.fdopen`; for writing bytes."""
+        self._opened(fd)
+        assert mode == "wb"
+        return BufferedWriter(_Stream(self, fd))
+
+    @_stands_in
+    def read(self, fd: int, length: int) -> bytes:
+        """See `os.read`; from the start, for a file that is read with one call."""
+        opened = self._opened(fd)
+        self._ask(opened.life, "read", opened.inode.number)
+        return bytes(opened.inode.data[:length])
 
     @_stands_in
     def pread(self, fd: int, length: int, offset: int) -> bytes:
@@ -302,12 +362,29 @@ class SimulatedPosix:
         directory.entries[name] = moved
 
     @_stands_in
+    def rename(self, source: str, target: str) -> None:
+        """See `os.rename`."""
+        self.replace(source, target)
+
+    @_stands_in
     def unlink(self, path: str) -> None:
         """See `os.unlink`."""
         life, directory, name, found = self._look(path)
         self._change(life, "unlink", found)
         if found is None or directory is None:
             raise _error(errno.ENOENT)
+        del directory.entries[name]
+        self.on_unlink(self._inside(path))
+
+    @_stands_in
+    def rmdir(self, path: str) -> None:
+        """See `os.rmdir`."""
+        life, directory, name, found = self._look(path)
+        self._change(life, "rmdir", found)
+        if found is None or directory is None:
+            raise _error(errno.ENOENT)
+        if found.entries:
+            raise _error(errno.ENOTEMPTY)
         del directory.entries[name]
 
     @_stands_in
@@ -359,10 +436,14 @@ class SimulatedPosix:
 
     def _look(self, path: str) -> tuple[Life, Inode | None, str, Inode | None]:
         """Whose path it is, the directory and the name that it stands for, and what is there."""
-        number, _, inside = path.removeprefix(_MOUNT).partition("/")
-        above, _, name = inside.rstrip("/").rpartition("/")
+        number = path.removeprefix(_MOUNT).partition("/")[0]
+        above, _, name = self._inside(path).rstrip("/").rpartition("/")
         directory = self.disk.find(above)
         return self._lives[int(number)], directory, name, directory.entries.get(name) if directory else None
+
+    def _inside(self, path: str) -> str:
+        """The path on the disk, without the life that uses it."""
+        return path.removeprefix(_MOUNT).partition("/")[2]
 
     def _opened(self, fd: int) -> _Open:
         opened = self._open.get(fd)
@@ -384,12 +465,13 @@ class SimulatedPosix:
             self._world.note_struck(fault)
             if fault.kind is ChangeFailure.DISK_FAILED:
                 raise _error(errno.EIO)
-        if call != "unlink" and not self._world.has_room(ChangeFailure.DISK_FULL, fault):
+        if call not in {"unlink", "rmdir"} and not self._world.has_room(ChangeFailure.DISK_FULL, fault):
             raise _error(errno.ENOSPC)
 
     def _status(self, inode: Inode) -> os.stat_result:
         kind = stat.S_IFDIR if inode.is_directory else stat.S_IFREG
-        return os.stat_result((kind | inode.mode, inode.number, 1, 1, 0, 0, len(inode.data), 0, 0, 0))
+        times = {"st_mtime": inode.changed_us / 1e6}
+        return os.stat_result((kind | inode.mode, inode.number, 1, 1, 0, 0, len(inode.data), 0, 0, 0), times)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ while they wind down meets errors and changes nothing, and no client hears of it
 """
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -14,11 +14,13 @@ import trio
 
 from artifactstore.backends.local import LocalBackend
 from artifactstore.backends.registry import BackendRegistry
+from artifactstore.backends.root_marker import update_marker
 from artifactstore.config import Settings
 from artifactstore.dataplane import InProcessDataPlane
 from artifactstore.registry import Registry
 from artifactstore.supervision import Report, StartFailed, Tree, open_tree
 from artifactstore.tree import Actors, tree_spec
+from artifactstore_protocols.root_markers import claimed
 from artifactstore_protocols.storage import StorageError
 from artifactstore_protocols.supervision import ActorSnapshot
 from simulation.log import SimulatedLog
@@ -122,13 +124,16 @@ class Process:
     async def _open(self, life: Life) -> AsyncGenerator[Running]:
         store = SimulatedEventStore(self._world, self._log, life)
         actors = Actors()
-        backend = LocalBackend(self._posix.admit(life))
+        root = self._posix.admit(life)
+        backend = LocalBackend(root)
+        with suppress(OSError):  # the root stays unclaimed, and nobody collects in it
+            update_marker(root, partial(claimed, self._log.store_id, writes=True))
         try:
             plane = InProcessDataPlane(BackendRegistry([backend], backend.backend_id))
             spec = tree_spec(actors, Settings(package_files_max=_FILES_MAX), store, plane, ())
             report = partial(self._on_report, life.number)
             async with open_tree(spec, seed=self._seed + life.number, on_report=report) as tree:
-                yield Running(life, Registry(actors, store, tree, life.died), tree, store)
+                yield Running(life, Registry(actors, store, tree, life.died, root), tree, store)
         finally:
             backend.close()
 

@@ -22,6 +22,7 @@ from simulation.outcome import Outcome
 from simulation.plan import Plan
 from simulation.posix import SimulatedPosix
 from simulation.process import Process
+from simulation.restoring import live_on, restore
 from simulation.strikes import Strikes
 from simulation.threads import SimulatedEnvironment
 from simulation.workload import PROCESSES, Workload
@@ -93,6 +94,7 @@ class _Simulation:
                 for number, client in enumerate(self._plan.workload.clients):
                     clients.start_soon(self._clients.run, number, client, self._processes[client.process])
             self._world.calm()
+            self._world.set_clock_right()
             await self._until(lambda: self._log.head_is_free() and self._have_seen_all(followers))
             for follower in followers:
                 self._judge.saw("a follower", follower.seen)
@@ -103,6 +105,12 @@ class _Simulation:
         self._world.trace.note("the power is lost once everything has ended")
         async with self._running(1):
             await look_back(await self._processes[0].up(), self._clients, self._judge)
+        self._judge.tidy()
+        if self._judge.violations:
+            return
+        self._log = await restore(self._world, self._log, self._posix, self._judge)
+        async with self._running(1):
+            await live_on(await self._processes[0].up(), self._world, self._judge)
         self._judge.tidy()
 
     @asynccontextmanager

@@ -1,7 +1,8 @@
 """Simulate one seed after the other for as long as told: `PYTHONPATH=tests python -m simulation.soak --minutes 10`.
 
-It says what it has done at the end, and stops at the first seed that violates an oracle, with the command to see it
-again. Exit status: 0 when none did, 1 when one did.
+Each seed stands for a plan, and for a storm, in which packages come and go. It says what it has done at the end, and
+stops at the first seed that violates an oracle, with the command to see it again. Exit status: 0 when none did, 1 when
+one did.
 """
 
 import argparse
@@ -15,13 +16,14 @@ from simulation.faults import FaultKind
 from simulation.outcome import Outcome
 from simulation.run import simulate
 from simulation.simulate import plan_of
+from simulation.storms import storm_of
 
 __all__ = ["main"]
 
 
 class _Totals:
     def __init__(self) -> None:
-        self.seeds = 0
+        self.simulations = 0
         self.events = 0
         self.checks = 0
         self.virtual_s = 0.0
@@ -30,7 +32,7 @@ class _Totals:
         self.endings: Counter[Ending] = Counter()
 
     def add(self, outcome: Outcome) -> None:
-        self.seeds += 1
+        self.simulations += 1
         self.events += outcome.events
         self.checks += outcome.checks
         self.virtual_s += outcome.virtual_s
@@ -41,7 +43,7 @@ class _Totals:
     def lines(self) -> list[str]:
         calls = ", ".join(f"{count} {ending}" for ending, count in sorted(self.endings.items()))
         return [
-            f"{self.seeds} seeds, {self.virtual_s / 3600:.1f} virtual hours, {self.events} events",
+            f"{self.simulations} simulations, {self.virtual_s / 3600:.1f} virtual hours, {self.events} events",
             f"operations: {self.endings.total()} ({calls})",
             f"oracle checks: {self.checks}",
             f"faults injected: {self.struck.total()}",
@@ -62,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end = time.monotonic() + 60 * given.minutes
     violated: Outcome | None = None
     while violated is None and (seed == given.first or time.monotonic() < end):
-        plan = plan_of(seed)
-        outcome = simulate(plan.seed, plan.workload, plan.faults)
-        totals.add(outcome)
-        violated = outcome if outcome.violations else None
+        for plan in (plan_of(seed), storm_of(seed)):
+            outcome = simulate(plan.seed, plan.workload, plan.faults)
+            totals.add(outcome)
+            violated = violated or (outcome if outcome.violations else None)
         seed += 1
     found = [] if violated is None else [f"seed {seed - 1} violates:", *violated.violations, violated.command]
     sys.stdout.write("\n".join([*totals.lines(), *found]) + "\n")

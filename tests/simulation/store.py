@@ -211,7 +211,9 @@ class SimulatedEventStore:
 
     async def probe(self) -> LogReading:
         """The head."""
-        return await self._read("probe", lambda: LogReading(self._log.head(), None, None, self._log.unfinished))
+        return await self._read(
+            "probe", lambda: LogReading(self._log.head(), None, None, self._log.unfinished, self._log.store_id)
+        )
 
     async def read_events(
         self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX
@@ -563,6 +565,19 @@ class SimulatedEventStore:
 
         return await self._read("left packages", look)
 
+    async def events_of_key(self, idempotency_key: str) -> Sequence[StoredEvent]:
+        """The events of the command with a key."""
+
+        def look() -> Sequence[StoredEvent]:
+            keyed = {
+                each.event.command.command_id
+                for each in self._log.events
+                if each.event.command.idempotency_key == idempotency_key
+            }
+            return [each for each in self._log.events if each.event.command.command_id in keyed]
+
+        return await self._read("events of a key", look)
+
     async def kept_by(self, package_id: str) -> tuple[int, Sequence[Tag]]:
         """What keeps a package."""
 
@@ -593,6 +608,10 @@ class SimulatedEventStore:
             return [each for each in self._log.tables.schemas() if (each.name, each.version) > after][:limit]
 
         return await self._read("schemas", page)
+
+    async def schema_requirements(self) -> Mapping[str, str]:
+        """The required schemas."""
+        return await self._read("requirements", self._log.tables.requirements)
 
     async def _read[T](self, what: str, answer: Callable[[], T]) -> T:
         """Answer from one instant, after a while. A cancelled caller leaves at once."""

@@ -6,7 +6,7 @@ is one snapshot.
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import cast, override
 
 from msgspec.structs import replace
@@ -52,6 +52,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    REQUIREMENTS,
     RETENTION,
     SCHEMAS,
     TAGS,
@@ -432,6 +433,10 @@ class Tables(MemoryViews):
     def schemas(self) -> list[MetadataSchema]:
         """See `EventStore.metadata_schemas`."""
         return [_schema(row) for row in self.rows(SCHEMAS)]
+
+    def requirements(self) -> Mapping[str, str]:
+        """See `EventStore.schema_requirements`."""
+        return {text_of(row, "glob"): text_of(row, "schema") for row in self.rows(REQUIREMENTS)}
 
     def schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """See `EventStore.metadata_schema`."""

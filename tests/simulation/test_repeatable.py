@@ -102,7 +102,7 @@ def test_a_violation_is_told_with_the_command_that_shows_it_again(
 def test_a_soak_says_what_it_has_done(capsys: pytest.CaptureFixture[str]) -> None:
     assert soak.main(["--minutes", "0", "--first", "6"]) == 0
     assert re.match(
-        r"1 seeds, .*\noperations: \d+ .*\noracle checks: \d+\nfaults injected: \d+\n", capsys.readouterr().out
+        r"2 simulations, .*\noperations: \d+ .*\noracle checks: \d+\nfaults injected: \d+\n", capsys.readouterr().out
     )
 
 

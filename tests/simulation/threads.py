@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import nullcontext
-from typing import Final, override
+from typing import override
 
 import trio
 
@@ -17,8 +17,6 @@ from simulation.faults import ThreadFailure, ThreadFault
 from simulation.world import SimulatedBug, World, shielded
 
 __all__ = ["SimulatedEnvironment"]
-
-_EPOCH_US: Final = 1_790_000_000_000_000
 
 
 class SimulatedEnvironment(Environment):
@@ -30,7 +28,7 @@ class SimulatedEnvironment(Environment):
 
     @override
     def now_us(self) -> int:
-        return _EPOCH_US + round(trio.current_time() * 1e6)
+        return self._world.now_us()
 
     @override
     def random_bits(self, count: int) -> int:

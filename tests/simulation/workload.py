@@ -8,21 +8,30 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from simulation.bounds import Within
-from simulation.contents import CONTENT_OF, PATH_OF, TREE_OF
+from simulation.contents import CONTENT_OF, PACKAGES, PATH_OF, TREE_OF
+from simulation.endings import Collect, DeletePackage, Expire, Extend, MoveClock, PlaceHold, ReleaseHold, Retain
 
 __all__ = [
     "PROCESSES",
     "Client",
+    "Collect",
     "CreatePackage",
+    "DeletePackage",
+    "Expire",
+    "Extend",
     "Finalize",
     "GetFile",
     "IngestDirectory",
     "IngestFile",
     "IngestTree",
     "LookAround",
+    "MoveClock",
     "Operation",
+    "PlaceHold",
     "RegisterSchema",
+    "ReleaseHold",
     "Replay",
+    "Retain",
     "Tail",
     "Verify",
     "Workload",
@@ -30,8 +39,6 @@ __all__ = [
 
 PROCESSES: Final = 2
 """How many processes share the store."""
-
-PACKAGES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,14 @@ type Operation = (
     | Verify
     | Replay
     | LookAround
+    | DeletePackage
+    | PlaceHold
+    | ReleaseHold
+    | Retain
+    | Extend
+    | Expire
+    | Collect
+    | MoveClock
 )
 
 

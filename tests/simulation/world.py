@@ -18,6 +18,7 @@ from simulation.trace import Trace
 
 __all__ = ["Life", "SimulatedBug", "World", "shielded"]
 
+_EPOCH_US: Final = 1_790_000_000_000_000
 _INSTANT: Final = 0.6
 """The share of waits that end at once; the others take up to `_PAUSE_MAX_S`."""
 _PAUSE_MAX_S: Final = 0.02
@@ -81,6 +82,8 @@ class World:
         counts: how often each kind of thing was asked for, by the class of the faults that can strike it.
         tear: the fault that will tear the next write.
         full: what has no room left, and for how many more attempts.
+        clock_ahead_us: by how much the clocks of all machines are ahead, or behind.
+        latest_us: the latest time that a clock has shown.
         on_step: called with faults that strike processes, by the code that runs those.
     """
 
@@ -92,10 +95,22 @@ class World:
         self.counts: Counter[type] = Counter()
         self.tear: Fault | None = None
         self.full: Counter[FaultKind] = Counter()
+        self.clock_ahead_us = 0
+        self.latest_us = 0
         self.on_step: Callable[[StepFault], None] = lambda _: None
         self._due: defaultdict[tuple[type, int], list[Fault]] = defaultdict(list)
         for fault in faults:
             self._due[type(fault), fault.at].append(fault)
+
+    def now_us(self) -> int:
+        """What the clocks show, in microseconds since the epoch."""
+        now_us = _EPOCH_US + round(trio.current_time() * 1e6) + self.clock_ahead_us
+        self.latest_us = max(self.latest_us, now_us)
+        return now_us
+
+    def set_clock_right(self) -> None:
+        """Let the clocks show no earlier time than any of them has shown."""
+        self.clock_ahead_us += max(self.latest_us - self.now_us(), 0)
 
     def calm(self) -> None:
         """From now on nothing goes wrong any more."""

@@ -28,6 +28,7 @@ from artifactstore_protocols.judging import Judged, command_needs, decide, judge
 from artifactstore_protocols.manifest import check_tree
 from artifactstore_protocols.packages import PackageGone, PathConflict, PathTaken
 from artifactstore_protocols.paths import PathRefused, ancestors, path_key
+from artifactstore_protocols.schema_requirements import requirements_of
 from artifactstore_protocols.state import EntryCounts, LogState, Needs
 from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.views import FILES, PACKAGES, coalesce
@@ -105,6 +106,7 @@ def known(state: LogState, needed: Needs) -> LogState:
         keep_policies=dict(state.keep_policies) if needed.keep_policies else {},
         groups={name: dict(state.groups.get(name, {})) for name in needed.groups},
         counts=state.counts if needed.counts else None,
+        requirements=dict(state.requirements) if needed.requirements or needed.names else {},
         tags={tag: held for tag, held in state.tags.items() if tag in needed.tags},
         holds={hold_id: package_id for hold_id, package_id in state.holds.items() if hold_id in needed.holds},
         schemas={
@@ -113,6 +115,7 @@ def known(state: LogState, needed: Needs) -> LogState:
             if key in needed.schema_texts
             or key in {state.packages[each].schema for each in needed.described if each in state.packages}
             or (key.partition("@")[0] in needed.schema_texts)
+            or any(key in requirements_of(name, state.requirements).values() for name in needed.names)
         },
         schema_versions={key: version for key, version in state.schema_versions.items() if key in needed.schemas},
         totals=replace(state.totals),

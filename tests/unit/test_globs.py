@@ -12,6 +12,7 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.globs import (
     GLOB_LENGTH_MAX,
     beginning_of,
+    beginning_of_name,
     check_glob,
     end_of_texts,
     glob_matcher,
@@ -99,7 +100,8 @@ def test_it_matches_what_its_definition_says(pattern: str, text: str) -> None:
 
 @given(pattern=PATTERNS, text=TEXTS)
 def test_a_text_that_matches_has_the_beginning_and_is_like_it(pattern: str, text: str) -> None:
-    if not any(glob_matcher(pattern, of_paths=of_paths)(text) for of_paths in (False, True)):
+    matches_as_path = glob_matcher(pattern, of_paths=True)(text)
+    if not matches_as_path and not glob_matcher(pattern)(text):
         return
     beginning = beginning_of(pattern)
     assert text.startswith(beginning)
@@ -107,6 +109,7 @@ def test_a_text_that_matches_has_the_beginning_and_is_like_it(pattern: str, text
     assert end is None or beginning <= text < end
     assert not is_literal(pattern) or text == pattern
     assert last_name(pattern) in {None, text.rpartition("/")[2]}
+    assert not matches_as_path or text.rpartition("/")[2].startswith(beginning_of_name(pattern))
     with closing(sqlite3.connect(":memory:")) as database:
         [[like]] = database.execute("SELECT ? LIKE ? ESCAPE '\\'", (text, like_pattern(pattern)))
     assert like
@@ -118,6 +121,22 @@ def test_a_text_that_matches_has_the_beginning_and_is_like_it(pattern: str, text
 )
 def test_the_last_part_of_a_pattern_is_a_name_if_it_has_no_wildcard(pattern: str, name: str | None) -> None:
     assert last_name(pattern) == name
+
+
+@pytest.mark.parametrize(
+    ("pattern", "beginning"),
+    [
+        ("docs/a.md", "a.md"),
+        ("crash*", "crash"),
+        ("**/logs/crash-?.[ch]", "crash-"),
+        ("*.log", ""),
+        ("docs/crash**", ""),
+        ("docs/x[a/b]", ""),
+        ("docs/", ""),
+    ],
+)
+def test_the_last_part_of_a_path_that_a_pattern_matches_has_its_beginning(pattern: str, beginning: str) -> None:
+    assert beginning_of_name(pattern) == beginning
 
 
 def test_many_stars_take_no_longer_than_the_text() -> None:

@@ -168,11 +168,14 @@ def test_needs_name_the_package_its_paths_the_directories_above_them_and_the_con
         at=frozenset((FIRST, key) for key in (NFC, f"{NFC}/b", "l")),
         contents=frozenset({X.digest, YY.digest}),
     )
-    assert command_needs([created()]) == Needs(packages=frozenset({FIRST}))
+    assert command_needs([created()]) == Needs(packages=frozenset({FIRST}), names=frozenset({"nightly"}))
     assert command_needs([finalize(1)]) == Needs(packages=frozenset({FIRST}), described=frozenset({FIRST}))
     child = replace(created(), schema="build@2", parents=(SECOND,))
     assert command_needs([child]) == Needs(
-        packages=frozenset({FIRST, SECOND}), schemas=frozenset({"build"}), schema_texts=frozenset({"build@2"})
+        packages=frozenset({FIRST, SECOND}),
+        schemas=frozenset({"build"}),
+        schema_texts=frozenset({"build@2"}),
+        names=frozenset({"nightly"}),
     )
     assert command_needs([RegisterMetadataSchema("build", "{}")]) == Needs(schemas=frozenset({"build"}))
     assert command_needs([found((b"x", "damaged"))]) == Needs(contents=frozenset({X.digest}))
@@ -186,6 +189,7 @@ def test_needs_of_a_batch_are_those_of_all_its_commands() -> None:
         at=frozenset({(FIRST, "a")}),
         contents=frozenset({X.digest}),
         schemas=frozenset({"build"}),
+        names=frozenset({"nightly"}),
     )
 
 

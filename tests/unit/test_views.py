@@ -38,6 +38,8 @@ from artifactstore_protocols.event_types import (
     Payload,
     RetentionChanged,
     RetentionClassAdded,
+    SchemaRequirementDeleted,
+    SchemaRequirementSet,
     StoreVerified,
     TagDeleted,
     TagSet,
@@ -62,6 +64,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    REQUIREMENTS,
     RETENTION,
     SCHEMAS,
     TAGS,
@@ -186,6 +189,13 @@ HOLD_ROW: NamedCells = {
     "sequence": 7,
 }
 CLOCK_ROW: NamedCells = {"id": 1, "observed_at": 70, "sequence": 7}
+REQUIREMENT_ROW: NamedCells = {
+    "glob": "nightly*",
+    "schema": "build@3",
+    "set_by": "ci",
+    "set_at": 70,
+    "sequence": 7,
+}
 SCHEMA_ROW: NamedCells = {
     "name": "build",
     "version": 3,
@@ -241,6 +251,7 @@ ROWS = {
     LOCATIONS: LOCATION_ROW,
     RETENTION: RETENTION_ROW,
     SCHEMAS: SCHEMA_ROW,
+    REQUIREMENTS: REQUIREMENT_ROW,
     TAGS: TAG_ROW,
     VALUES: VALUE_ROW,
     PARENTS: PARENT_ROW,
@@ -345,6 +356,8 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
         ],
     ),
     "registered": (MetadataSchemaRegistered("build", 3, '{"a":"é"}'), [put(SCHEMAS, SCHEMA_ROW)]),
+    "required": (SchemaRequirementSet("nightly*", "build@3"), [put(REQUIREMENTS, REQUIREMENT_ROW)]),
+    "no longer required": (SchemaRequirementDeleted("nightly*"), [Delete(REQUIREMENTS, (("nightly*",),))]),
     "tag set": (TagSet("release", "p", True), [put(TAGS, TAG_ROW)]),
     "created from another": (
         PackageCreated("p", "nightly", "short", 5, {}, "build@3", {"q": "blake3:1"}),
@@ -506,6 +519,7 @@ def test_tables_and_columns_have_the_order_that_digests_of_earlier_releases_were
         ("storage_locations", ("digest_primary", "backend_id", "object_key")),
         ("retention_state", ("package_id",)),
         ("metadata_schemas", ("name", "version")),
+        ("schema_requirements", ("glob",)),
         ("artifact_tags", ("tag",)),
         ("artifact_values", ("package_number", "key")),
         ("artifact_parents", ("package_number", "parent_id")),

@@ -1,8 +1,10 @@
 """Compaction of the file of small objects, beside readers and writers.
 
-Deleted rows leave half-empty pages behind, which SQLite keeps for later rows near them. So if the objects fill less
-than `FILL_MIN` of the file, every row is rewritten: it gets a new id at the end of the table, where rows are packed
-densely. Then the free pages are cut off the end of the file, and the write-ahead log is copied into the file and cut.
+SQLite keeps one part of each row in a page of the table, beside other rows, and the rest in pages of its own. Deleted
+rows free the latter, but leave half-empty pages of the table behind, which SQLite keeps for later rows near them. So if
+the rows fill less than `FILL_MIN` of the pages in use, every row is rewritten: it gets a new id at the end of the
+table, beside rows that take as much of a page. Then the free pages are cut off the end of the file, and the write-ahead
+log is copied into the file and cut.
 
 Each step is a transaction of its own, so other writers wait for one step only. Readers keep their snapshots. A process
 that dies leaves a whole file, which the next compaction continues.
@@ -10,31 +12,43 @@ that dies leaves a whole file, which the next compaction continues.
 
 import sqlite3
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Final
 
 from artifactstore.backends.small_file import SmallFile
 
 __all__ = ["FILL_MIN", "compact"]
 
-FILL_MIN: Final = 0.7
-"""The part of the file that the objects must fill. Rewriting a fuller file gives little room back."""
+FILL_MIN: Final = 0.93
+"""The part of the pages in use that the rows must fill. Rewriting a fuller file gives little room back."""
 
 _ROWS: Final = 512
 _STEP_BYTES: Final = 4 << 20
-_PAGES: Final = 512
-_ROW_BYTES: Final = 24
-"""The approximate overhead of a row, or of its index entry, in bytes."""
-
-_FREE_MIN_PAGES: Final = 128
-_USED: Final = """
-SELECT coalesce(sum(CASE WHEN row_bytes <= :page THEN :page / (:page / row_bytes)
-                         ELSE (row_bytes / :page + 1) * :page END + key_bytes), 0), max(id)
-FROM (SELECT id, length(content) + length(key) + :row AS row_bytes, length(key) + :row AS key_bytes FROM objects)
+_PAGES: Final = 4096
+_FREE_MIN_PAGES: Final = 1024
+_LAST: Final = (1 << 63) - 1
+_CELLS: Final = """
+(SELECT id, row_bytes, key_bytes, CASE
+    WHEN row_bytes <= :page - 35 THEN row_bytes
+    WHEN least + (row_bytes - least) % (:page - 4) <= :page - 35 THEN least + (row_bytes - least) % (:page - 4)
+    ELSE least END AS cell_bytes
+FROM (SELECT id, length(content) + length(key) + 15 AS row_bytes, (length(key) + 20) * 5 / 4 AS key_bytes,
+             (:page - 12) * 32 / 255 - 23 AS least
+      FROM objects WHERE id > :after AND id <= :last ORDER BY id LIMIT :limit))
 """
-"""The room of all rows if each page held rows of one size only. Mixed sizes pack better, so a compacted file is full by
-this measure, and is not compacted again."""
+"""The size of each row, and how much of it is in a page of the table, by SQLite's file format."""
 
-_NEXT: Final = "SELECT id, length(content) FROM objects WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
+_NEXT: Final = f"SELECT id, row_bytes, cell_bytes FROM {_CELLS}"  # noqa: S608 - a constant
+_USED: Final = f"""
+SELECT coalesce(sum(:page * 1.0 / ((:page - 8) / (cell_bytes + 12)) + key_bytes
+                    + (row_bytes - cell_bytes + :page - 5) / (:page - 4) * :page), 0), max(id)
+FROM {_CELLS}
+"""  # noqa: S608 - a constant
+"""The room of all rows if each page of the table held rows of one size only, as a rewritten page does.
+
+It includes their entries in the index, with the part of an index that is usually free.
+"""
+
 _MOVE: Final = "UPDATE objects SET id = ? WHERE id = ?"
 
 
@@ -52,13 +66,15 @@ def compact(file: SmallFile, check_cancelled: Callable[[], None]) -> int:
         if connection is None:
             return 0
         page_bytes = _pragma(connection, "page_size")
-        size_bytes = _pragma(connection, "page_count") * page_bytes
+        page_count = _pragma(connection, "page_count")
         free_pages = _pragma(connection, "freelist_count")
-        used_bytes, last_id = connection.execute(_USED, {"page": page_bytes, "row": _ROW_BYTES}).fetchone()
+        every = {"page": page_bytes, "after": 0, "last": _LAST, "limit": -1}
+        room_bytes, last_id = connection.execute(_USED, every).fetchone()
     before = file.size_bytes()
-    if used_bytes < FILL_MIN * size_bytes and last_id is not None:
-        _rewrite(file, last_id, check_cancelled)
-    if used_bytes < FILL_MIN * size_bytes or free_pages >= _FREE_MIN_PAGES:
+    is_loose = room_bytes < FILL_MIN * (page_count - free_pages) * page_bytes
+    if is_loose and last_id is not None:
+        _rewrite(file, last_id, page_bytes, check_cancelled)
+    if is_loose or free_pages >= _FREE_MIN_PAGES:
         while _cut_off(file):
             check_cancelled()
     with file.between_transactions("copying the log of small objects") as connection:
@@ -71,30 +87,32 @@ def compact(file: SmallFile, check_cancelled: Callable[[], None]) -> int:
     return max(0, before - file.size_bytes())
 
 
-def _rewrite(file: SmallFile, last_id: int, check_cancelled: Callable[[], None]) -> None:
-    """Give each row up to `last_id` a new id at the end of the table, in order, some rows a transaction."""
+def _rewrite(file: SmallFile, last_id: int, page_bytes: int, check_cancelled: Callable[[], None]) -> None:
+    """Give each row up to `last_id` a new id at the end of the table, some rows a transaction, by size within it."""
     after = 0
     while True:
         check_cancelled()
         with file.writing("compacting small objects") as connection:
-            chosen = _step(connection.execute(_NEXT, (after, last_id, _ROWS)).fetchall())
+            wanted = {"page": page_bytes, "after": after, "last": last_id, "limit": _ROWS}
+            chosen = _step(connection.execute(_NEXT, wanted).fetchall())
             if not chosen:
                 return
             ((end,),) = connection.execute("SELECT max(id) FROM objects")
-            connection.executemany(_MOVE, [(end + number, row) for number, row in enumerate(chosen, 1)])
-            after = chosen[-1]
+            by_size = sorted(chosen, key=itemgetter(1))
+            connection.executemany(_MOVE, [(end + number, row) for number, (row, _cell) in enumerate(by_size, 1)])
+            after = chosen[-1][0]
         _cut_off(file)
 
 
-def _step(rows: list[tuple[int, int]]) -> list[int]:
-    """Return the ids of the first rows, up to `_STEP_BYTES` of content, but at least one."""
-    chosen: list[int] = []
+def _step(rows: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """Return id and part in the table of the first rows, up to `_STEP_BYTES`, but of at least one."""
+    chosen: list[tuple[int, int]] = []
     size_bytes = 0
-    for row, length in rows:
-        if chosen and size_bytes + length > _STEP_BYTES:
+    for row, row_bytes, cell_bytes in rows:
+        if chosen and size_bytes + row_bytes > _STEP_BYTES:
             break
-        chosen.append(row)
-        size_bytes += length
+        chosen.append((row, cell_bytes))
+        size_bytes += row_bytes
     return chosen
 
 

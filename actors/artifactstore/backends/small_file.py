@@ -26,7 +26,7 @@ from artifactstore_protocols.storage import StorageDenied, StorageFailed, Storag
 
 __all__ = ["SmallFile", "file_below", "is_damage", "log_without_file"]
 
-_PAGE_BYTES: Final = 8192
+_PAGE_BYTES: Final = 1024
 """Page size in bytes, measured in ADR 0024."""
 
 _LOG_BYTES: Final = 32 << 20

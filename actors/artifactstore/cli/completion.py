@@ -83,9 +83,14 @@ def package_names(incomplete: str, *, status: str | None = None) -> list[str]:
     return _read(lambda database: _package_names(database, incomplete, status))
 
 
-def packages_and_tags(incomplete: str) -> list[str]:
-    """Return texts that name a package and begin with `incomplete`: names, `NAME@{n}`, `tag:TAG` and ids."""
-    return _read(lambda database: _references(database, incomplete))
+def packages_and_tags(incomplete: str, *, store: str | None = None) -> list[str]:
+    """Return texts that name a package and begin with `incomplete`: names, `NAME@{n}`, `tag:TAG` and ids.
+
+    Args:
+        incomplete: the typed text.
+        store: the directory of the store; None for the one of the command.
+    """
+    return _read(lambda database: _references(database, incomplete), store)
 
 
 def packages_and_paths(incomplete: str) -> list[str]:
@@ -122,9 +127,9 @@ def added_classes() -> list[str]:
     return _read(lambda database: [name for (name,) in database.execute(_CLASSES, {"limit": _WORDS_MAX})])
 
 
-def _read(find: Callable[[sqlite3.Connection], list[str]]) -> list[str]:
+def _read(find: Callable[[sqlite3.Connection], list[str]], other: str | None = None) -> list[str]:
     try:
-        store = named_store()
+        store = named_store() if other is None else other
         # A shell gives the words as they were typed, before it expands them.
         settings = find_settings(store=None if store is None else os.path.expandvars(store)).settings
         if not is_sqlite_url(url := settings.database_url):

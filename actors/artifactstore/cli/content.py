@@ -10,6 +10,7 @@ import typer
 
 from artifactstore.cli.dash import DashText
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
+from artifactstore.cli.dry_run import preview_ingest
 from artifactstore.cli.exporting import export
 from artifactstore.cli.metadata_options import Ci, From, Meta, MetaFile, Schema, metadata_of
 from artifactstore.cli.options import (
@@ -31,7 +32,7 @@ from artifactstore.cli.options import (
     selection_of,
 )
 from artifactstore.cli.output import counted, entries_text, progress_bar, say, say_json, size_text
-from artifactstore.cli.runner import CONTINUES, check_package, invoker, on_store, on_trio, preview
+from artifactstore.cli.runner import CONTINUES, check_package, invoker, on_store, on_trio
 from artifactstore.cli.sources import Prefix, SkipUnreadable, StdinName, Unpack, sources_of, warn_of_nothing
 from artifactstore.json_output import to_json
 from artifactstore_protocols.errors import InvalidValue
@@ -102,8 +103,9 @@ def ingest(
     if name is None and len(sources) > 1 and not dry_run:
         raise typer.BadParameter("several sources have no name in common; name the package with --name")
     if dry_run:
-        on_trio(lambda: check_package(name or "unnamed", retention, metadata, key))
-        _say_preview(preview(tree), json=json)
+        with _name_asked_for(given=name is not None):
+            found = preview_ingest(tree, name, retention, metadata, schema, parents or (), key)
+        _say_preview(found, json=json)
         return
     with progress_bar("ingest") as progress, _name_asked_for(given=name is not None):
         summary = on_store(

@@ -46,6 +46,12 @@ def copy(
     say(f"tree digest      {report.tree_digest}")
     say(f"content          {entries_text(report)}, {size_text(report.bytes)}")
     say(f"copied           {counted(report.new_objects, 'object')}, {size_text(report.new_bytes)}")
+    if report.schema is not None:
+        say(f"schema           {report.schema}")
+    for parent in report.parents:
+        say(f"parent           {parent}")
+    for parent in report.parents_left_out:
+        say(f"parent left out  {parent}; {to} had neither it nor a copy of it when this copy began")
     if report.annotations:
         say(f"annotations      {report.annotations}")
     if report.tags:

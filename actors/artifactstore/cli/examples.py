@@ -107,6 +107,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "schema add": ("artifactstore schema add build build.schema.json",),
         "schema list": ("artifactstore schema list",),
+        "schema require": ("artifactstore schema require 'nightly*' build",),
+        "schema unrequire": ("artifactstore schema unrequire 'nightly*'",),
         "schema show": ("artifactstore schema show build", "artifactstore schema show build@1"),
         "verify": (
             "artifactstore verify",

@@ -106,7 +106,13 @@ retention always keep a package. `--dry-run` changes nothing.""",
         "schema add": """Register the next version of a metadata schema.
 
 Supports a part of JSON Schema 2020-12, and refuses other keywords.""",
-        "schema list": "List all metadata schemas.",
+        "schema list": "List all metadata schemas, and for which packages.",
+        "schema require": """Require a schema for new packages of a name.
+
+A package whose name matches NAME-GLOB gets the schema when it is created, as if --schema had been given, and another
+schema is refused. Packages that exist keep what they have. Of several globs that match a name, all must require the
+same version.""",
+        "schema unrequire": "No longer require a schema for new packages of a name.",
         "schema show": "Print a metadata schema.",
         "verify": """Read every object again and compare it with the log.
 

@@ -58,6 +58,12 @@ def complete_packages(context: typer.Context, incomplete: str) -> list[str]:
     return complete(incomplete)
 
 
+def _complete_second(context: typer.Context, incomplete: str) -> list[str]:
+    from artifactstore.cli.completion import packages_and_tags  # noqa: PLC0415
+
+    return packages_and_tags(incomplete, store=context.params.get("store_b"))
+
+
 def complete_names(incomplete: str) -> list[str]:
     """Return names of packages."""
     from artifactstore.cli.completion import package_names  # noqa: PLC0415
@@ -119,7 +125,7 @@ _HELP = f"A package: NAME (the newest finalized one), {_FORMS}"
 Package = Annotated[str, typer.Argument(metavar="PACKAGE", help=_HELP, autocompletion=complete_packages)]
 FirstPackage = Annotated[str, typer.Argument(metavar="A", help=_HELP, autocompletion=complete_packages)]
 SecondPackage = Annotated[
-    str, typer.Argument(metavar="B", help="Another package, named like A.", autocompletion=complete_packages)
+    str, typer.Argument(metavar="B", help="Another package, named like A.", autocompletion=_complete_second)
 ]
 OpenPackage = Annotated[
     str,

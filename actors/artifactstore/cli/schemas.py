@@ -1,4 +1,4 @@
-"""Commands for metadata schemas: schema add, list, show."""
+"""Commands for metadata schemas: schema add, list, show, require, unrequire."""
 
 from contextlib import aclosing
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from artifactstore.registry import Registry
     from artifactstore_protocols.canonical import CanonicalValue
+    from artifactstore_protocols.records import MetadataSchema
 
 __all__ = ["register"]
 
@@ -53,7 +54,7 @@ def list_schemas(*, json: Json = False) -> None:
                 if json:
                     say_json(to_json(each))
                 else:
-                    say(f"{each.name}@{each.version}")
+                    say(_listed(each))
                 await flush_output(least_bytes=PAGE_BYTES)
 
     on_store(work)
@@ -72,9 +73,45 @@ def show(
         say(found.schema)
 
 
+def require(
+    glob: Annotated[str, typer.Argument(metavar="NAME-GLOB", help="A glob for the names of packages.")],
+    schema: Annotated[
+        str,
+        typer.Argument(metavar="SCHEMA[@VERSION]", help="The schema; its latest version now by default."),
+    ],
+    *,
+    json: Json = False,
+    _quiet: Quiet = False,
+) -> None:
+    """Run `artifactstore schema require`."""
+    required = on_store(
+        lambda registry: registry.require_schema(glob, schema, principal=invoker()), interrupted=MAY_BE_DONE
+    )
+    if json:
+        say_json(to_json(required))
+    else:
+        say(_listed(required))
+
+
+def unrequire(
+    glob: Annotated[str, typer.Argument(metavar="NAME-GLOB", help="The glob, as it was given to `schema require`.")],
+    *,
+    _quiet: Quiet = False,
+) -> None:
+    """Run `artifactstore schema unrequire`."""
+    on_store(lambda registry: registry.unrequire_schema(glob, principal=invoker()), interrupted=MAY_BE_DONE)
+
+
+def _listed(schema: "MetadataSchema") -> str:
+    required = f"  required for {', '.join(schema.required_for)}" if schema.required_for else ""
+    return f"{schema.name}@{schema.version}{required}"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(help="Register and show metadata schemas.", no_args_is_help=True, rich_markup_mode=None)
     for name, command in (("add", add), ("list", list_schemas), ("show", show)):
         group.command(name)(command)
+    group.command("require")(require)
+    group.command("unrequire")(unrequire)
     app.add_typer(group, name="schema")

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,16 +61,18 @@ async def _to_stdout(registry: "Registry") -> None:
 def import_events(source: Path, *, json: bool) -> None:
     """Import the log from a file, or from stdin."""
     with _as_file(source) as file, progress_bar("events --import") as progress:
-        report = on_store(
-            lambda registry: registry.import_events(file, progress=progress),
-            create=True,
-            check=lambda: _check_log(file),
-            interrupted=f"{_KEPT}; {CONTINUES}",
-        )
+        report = _take_over(lambda registry: registry.import_events(file, progress=progress), lambda: _check_log(file))
     if json:
         say_json(to_json(report))
     else:
         _say_imported(report)
+
+
+def _take_over[Report](
+    work: "Callable[[Registry], Awaitable[Report]]", check: Callable[[], Awaitable[object]]
+) -> Report:
+    """Add to a store from elsewhere, and return the report. A missing store is created after the check."""
+    return on_store(work, create=True, check=check, interrupted=f"{_KEPT}; {CONTINUES}")
 
 
 async def _check_log(file: Path) -> None:
@@ -187,11 +189,8 @@ def restore(
 ) -> None:
     """Run `artifactstore restore`."""
     with progress_bar("restore") as progress:
-        report = on_store(
-            lambda registry: registry.restore(directory, progress=progress),
-            create=True,
-            check=lambda: _check_backup(directory),
-            interrupted=f"{_KEPT}; {CONTINUES}",
+        report = _take_over(
+            lambda registry: registry.restore(directory, progress=progress), lambda: _check_backup(directory)
         )
     if json:
         say_json(to_json(report))

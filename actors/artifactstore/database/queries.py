@@ -1,8 +1,8 @@
 """Queries of the views for packages, files and objects. Every function reads in the caller's snapshot."""
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from functools import cache
-from itertools import islice
+from itertools import batched, islice
 from typing import Any, cast
 
 from msgspec import structs
@@ -25,6 +25,7 @@ from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Query, Steps, lookup, query, run, wanted
 from artifactstore.database.cells import DamagedCell, time_in
 from artifactstore.database.files import address_in, content_columns, entry_in, path_of
+from artifactstore.database.rare_names import file_name, is_name, numbers_with_rare_name
 from artifactstore.database.schema import LIVE, events
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical
@@ -66,6 +67,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    REQUIREMENTS,
     RETENTION,
     SCHEMAS,
     TAGS,
@@ -97,6 +99,7 @@ __all__ = [
     "packages",
     "queries_for",
     "readable_package",
+    "schema_requirements",
     "tag",
     "tag_in",
     "tags",
@@ -107,6 +110,7 @@ _TAG_SEPARATOR = "\n"
 """A character that no tag contains."""
 
 _packages, _contents, _files, _locations = LIVE[PACKAGES], LIVE[CONTENTS], LIVE[FILES], LIVE[LOCATIONS]
+_requirements = LIVE[REQUIREMENTS]
 _retention, _schemas, _tags, _values = LIVE[RETENTION], LIVE[SCHEMAS], LIVE[TAGS], LIVE[VALUES]
 _parents = LIVE[PARENTS]
 _others = _values.alias("others")
@@ -124,11 +128,6 @@ _IS_NOT_GONE = _packages.c.gone_sequence.is_(None)
 
 # As in the index on it; the number is no parameter.
 _id_end: ColumnElement[str] = func.substr(_packages.c.package_id, literal_column("31"))
-
-_file_name: ColumnElement[str] = literal_column(
-    "substr(artifact_files.path_key, length(rtrim(artifact_files.path_key, "
-    "replace(artifact_files.path_key, '/', ''))) + 1)"
-)
 
 _LISTED_AT_ONCE = 500
 _KNOWN_AT_ONCE = 500
@@ -363,14 +362,33 @@ async def find_entries(connection: AsyncConnection, page: EntryListing) -> Seque
 
     SQL narrows the search as in `packages`, and the filters decide about the rest.
     """
-    digests = None if page.entries.digest is None else await _primary_digests(connection, page.entries.digest)
+    if page.entries.digest is not None:
+        return await _find_in(connection, page, await _primary_digests(connection, page.entries.digest))
+    if (numbers := await numbers_with_rare_name(connection, page)) is None:
+        return await _find_in(connection, page, None)
+    found: list[FoundEntry] = []
+    for some in batched(numbers, _LISTED_AT_ONCE):
+        left = structs.replace(page, limit=page.limit - len(found))
+        found += await _find_in(connection, left, None, some)
+        if len(found) == page.limit:
+            break
+    return found
+
+
+async def _find_in(
+    connection: AsyncConnection,
+    page: EntryListing,
+    digests: Sequence[bytes] | None,
+    numbers: Sequence[int] | None = None,
+) -> Sequence[FoundEntry]:
     matches = page.entries.path_matcher()
     found: list[FoundEntry] = []
     part = page
     while len(found) < page.limit:
-        rows: list[tuple[Any, ...]] = [tuple(row) for row in await connection.execute(entries_query(part, digests))]
-        numbers = {row[0] for row in rows}
-        of_numbers = _package_query().where(_packages.c.created_sequence.in_(numbers))
+        selected = entries_query(part, digests, numbers)
+        rows: list[tuple[Any, ...]] = [tuple(row) for row in await connection.execute(selected)]
+        created = {row[0] for row in rows}
+        of_numbers = _package_query().where(_packages.c.created_sequence.in_(created))
         packages = {each.created_sequence: each for each in map(_package, await connection.execute(of_numbers))}
         accepted = {number: package for number, package in packages.items() if page.packages.matches(package)}
         found += (
@@ -384,7 +402,9 @@ async def find_entries(connection: AsyncConnection, page: EntryListing) -> Seque
     return found[: page.limit]
 
 
-def entries_query(page: EntryListing, digests: Sequence[bytes] | None) -> Select[tuple[Any, ...]]:
+def entries_query(
+    page: EntryListing, digests: Sequence[bytes] | None, numbers: Sequence[int] | None = None
+) -> Select[tuple[Any, ...]]:
     """Return the SQL query for a page of a search, which may also select entries that the filters reject.
 
     A digest is searched by an index. So is a file name in a pattern without an exact beginning, such as `**/a.txt`.
@@ -393,6 +413,7 @@ def entries_query(page: EntryListing, digests: Sequence[bytes] | None) -> Select
     Args:
         page: the page.
         digests: the primary digests of the content; None if any content will do.
+        numbers: the only packages to search, by the sequences of their creation; None for all.
     """
     number, key = _files.c.package_number, _files.c.path_key
     # The packages come first: SQLite reads them in this order, and sorts nothing.
@@ -404,13 +425,15 @@ def entries_query(page: EntryListing, digests: Sequence[bytes] | None) -> Select
         .where(*_conditions(page.packages, "created"), *(glob_condition(key, glob) for glob in page.entries.globs))
     )
     order = _packages.c.created_sequence
+    if numbers is not None:
+        query = query.where(order.in_(numbers))
     if digests is not None:
         one = _files.c.digest_primary == digests[0] if len(digests) == 1 else _files.c.digest_primary.in_(digests)
         query, order = query.where(one), number
-    else:
-        names = [name for glob in page.entries.globs if not beginning_of(glob) and (name := last_name(glob))]
+    elif numbers is None:
+        names = [last_name(glob) for glob in page.entries.globs if is_name(glob)]
         if names:
-            query, order = query.where(*(_file_name == name for name in names)), number
+            query, order = query.where(*(file_name == name for name in names)), number
     if page.after is not None:
         at, after = page.after
         start, rest = (order >= at, order > at) if page.ascending else (order <= at, order < at)
@@ -591,6 +614,12 @@ async def metadata_schemas(
     keys = _schemas.c.name, _schemas.c.version
     query = select(_schemas).where(tuple_(*keys) > tuple_(*after)).order_by(*keys).limit(limit)
     return [_schema(row) for row in await connection.execute(query)]
+
+
+async def schema_requirements(connection: AsyncConnection) -> Mapping[str, str]:
+    """Return the schemas that packages must have, by globs for their names, in the order of the globs."""
+    rows = await connection.execute(select(_requirements.c.glob, _requirements.c.schema).order_by(_requirements.c.glob))
+    return {row.glob: row.schema for row in rows}
 
 
 def _schema(row: Row[tuple[object, ...]]) -> MetadataSchema:

@@ -281,6 +281,16 @@ Table(
 )
 
 Table(
+    "schema_requirements",
+    METADATA,
+    _text("glob", key=True),
+    _text("schema"),
+    _text("set_by"),
+    _integer("set_at"),
+    _integer("sequence"),
+)
+
+Table(
     "artifact_tags",
     METADATA,
     _text("tag", key=True),

@@ -16,6 +16,7 @@ from artifactstore.database.schema import LIVE, ViewTables
 from artifactstore_protocols import views
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.metadata_schema import parse_reference
+from artifactstore_protocols.schema_requirements import requirements_of
 from artifactstore_protocols.state import (
     ContentState,
     EntryCounts,
@@ -34,6 +35,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    REQUIREMENTS,
     SCHEMAS,
     TAGS,
     TOTALS,
@@ -62,6 +64,8 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
     yield from load_keep_policies(state, tables, needs, database)
     yield from _load_descriptions(state, tables, needs.described, database)
     yield from load_keeping(state, tables, needs, database)
+    if needs.requirements or needs.names:
+        state.requirements.update((yield lookup(_requirements(tables[REQUIREMENTS], database), [()])))
     yield from _load_schemas(state, tables[SCHEMAS], needs, database)
     yield from _load_contents(state, tables, needs.contents, database)
     yield from _load_references(state, tables[FILES], needs.references, database)
@@ -107,8 +111,10 @@ def _load_descriptions(state: LogState, tables: ViewTables, package_ids: Iterabl
 
 
 def _load_schemas(state: LogState, schemas: Table, needs: Needs, database: str) -> Steps[None]:
-    """Load the needed schemas, and those of the packages whose description is needed."""
+    """Load the needed schemas, those of packages whose description is needed, and those that new packages must have."""
     references = set(needs.schema_texts)
+    for name in needs.names:
+        references.update(requirements_of(name, state.requirements).values())
     for package_id in needs.described:
         package = state.packages.get(package_id)
         if package is not None and package.schema is not None:
@@ -262,6 +268,11 @@ def _latest_schemas(schemas: Table, database: str) -> Query:
     values = wanted(database, name=str)
     latest = select(schemas.c.name, func.max(schemas.c.version)).where(schemas.c.name == values["name"])
     return query(latest.group_by(schemas.c.name), values, database)
+
+
+@cache
+def _requirements(requirements: Table, database: str) -> Query:
+    return query(select(requirements.c.glob, requirements.c.schema), {}, database)
 
 
 @cache

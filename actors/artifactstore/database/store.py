@@ -165,6 +165,14 @@ class SqlEventStore:
         finally:
             left = True
 
+    async def events_of_key(self, idempotency_key: str) -> Sequence[StoredEvent]:
+        """Return the events of the command that has a key."""
+
+        async def read(connection: AsyncConnection) -> Sequence[StoredEvent]:
+            return await run(connection, events.find_commands((), (idempotency_key,), connection.dialect.name))
+
+        return await self._database.read(read)
+
     async def package(self, package_id: str) -> PackageRecord:
         """Return a package."""
         return await self._database.read(lambda connection: queries.package(connection, package_id))
@@ -401,3 +409,7 @@ class SqlEventStore:
         return await self._database.read(
             lambda connection: queries.metadata_schemas(connection, after=after, limit=limit)
         )
+
+    async def schema_requirements(self) -> Mapping[str, str]:
+        """Return the schemas that packages must have, by globs for their names."""
+        return await self._database.read(queries.schema_requirements)

@@ -19,7 +19,7 @@ from functools import partial
 from typing import cast, override
 
 import trio
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from artifactstore.callbacks import thread_safe_callback
 from artifactstore.database.errors import OutcomeUnknown
@@ -259,19 +259,11 @@ class IngestActor(Actor[IngestRole]):
             cache.keys.pop(identity, None)
         saved = await self._read_back(self._store.deduplicated_bytes(package_id))
         return IngestSummary(
-            package_id=finalized.package_id,
-            name=finalized.name,
-            manifest_digest=finalized.manifest_digest,
-            tree_digest=finalized.tree_digest,
-            files=finalized.files,
-            links=finalized.links,
-            directories=finalized.directories,
-            bytes=finalized.bytes,
+            **asdict(finalized),
             deduplicated_bytes=saved,
             reused_files=reused,
             excluded=seen.scan.excluded,
             unreadable=seen.scan.unreadable,
-            sequence=finalized.sequence,
         )
 
     async def _open_for(

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
+from msgspec.structs import replace
+
 from artifactstore.version import VERSION
 from artifactstore_protocols import manifest
 from artifactstore_protocols.event_store import PackageContents
@@ -122,14 +124,5 @@ def finalized_package(package: PackageRecord) -> FinalizedPackage:
 
 def newly_finalized(package: PackageRecord, summary: ManifestSummary, sequence: int) -> FinalizedPackage:
     """Return the result of the first finalization from the values that it committed."""
-    return FinalizedPackage(
-        package_id=package.package_id,
-        name=package.name,
-        manifest_digest=summary.manifest_digest,
-        tree_digest=summary.tree_digest,
-        files=package.files,
-        links=package.links,
-        directories=package.directories,
-        bytes=package.bytes,
-        sequence=sequence,
-    )
+    digests = {"manifest_digest": summary.manifest_digest, "tree_digest": summary.tree_digest}
+    return finalized_package(replace(package, **digests, finalized_sequence=sequence))

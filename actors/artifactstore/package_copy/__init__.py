@@ -1,5 +1,6 @@
 """Copy of a finalized package to another store, with the same name, metadata, retention class, entries and tree digest.
 
+The schema of the package is registered in the other store if that lacks it, and parents are named that it has too.
 Annotations are carried over before the copy is finalized, and tags afterwards if that is asked for. Both are said again
 in a repeated call, which writes nothing where the other store says the same.
 
@@ -13,6 +14,7 @@ interrupted copy, or finds the finished one.
 
 from artifactstore.package_copy.copying import SameStore, copy_package
 from artifactstore.package_copy.filling import OtherStore
+from artifactstore.package_copy.lineage import SchemaDiffers
 from artifactstore.package_copy.original import CopyDiffers, Original, original
 
-__all__ = ["CopyDiffers", "Original", "OtherStore", "SameStore", "copy_package", "original"]
+__all__ = ["CopyDiffers", "Original", "OtherStore", "SameStore", "SchemaDiffers", "copy_package", "original"]

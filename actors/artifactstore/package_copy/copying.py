@@ -1,11 +1,14 @@
 """The steps of a copy: create it, fill it, compare it, finalize it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from msgspec.structs import asdict
+
 from artifactstore.ingest.steps import Steps
 from artifactstore.package_copy.filling import Filling, OtherStore
+from artifactstore.package_copy.lineage import copy_key, find_parents, take_schema
 from artifactstore.package_copy.original import Original, check_tree_digest
 from artifactstore.package_export.reading import Read, ReadMany
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -46,6 +49,8 @@ async def copy_package(
 
     Raises:
         SameStore: both stores are one.
+        SchemaDiffers: the other store has another schema of the same name and version.
+        SchemaRequired, SchemaViolated: the other store requires another schema for this name.
         CopyDiffers: the copy does not have the tree digest. It stays open.
         ObjectMissing, ObjectDamaged: an object cannot be copied. The copy stays open, and a repeated call continues it.
         TagProtected: the other store has protected one of the tags for another package. The copy is finalized.
@@ -54,33 +59,39 @@ async def copy_package(
     store_id = (await store.probe()).store_id
     if store_id is not None and store_id == (await other.store.probe()).store_id:
         raise SameStore(store.name)
-    opened = await _opened(source, other, principal)
+    if package.schema is not None:
+        await take_schema(store, package.schema, other, principal)
+    parents = await find_parents(package.parents, other)
+    opened = await _opened(source, other, parents, principal)
     copy = Filling(opened.package_id, entries, other, read, read_many, principal, progress)
     with suppress(PackageFinalizedAlready):  # by another call that made the same copy
         await copy.fill()
     _record, copied = await other.store.files(opened.package_id)
     await check_tree_digest(opened.package_id, copied, source.tree_digest)
-    if package.annotations:
-        await other.registry.annotate_package(opened.package_id, package.annotations, principal=principal)
+    # A finalization compares annotations with the schema, and these may be later ones.
+    if opened.schema is None:
+        await _annotate(package, other, opened.package_id, principal)
     finalized = await other.registry.finalize_package(opened.package_id, principal=principal)
+    if opened.schema is not None:
+        await _annotate(package, other, opened.package_id, principal)
     await _keep_as_long(package, other, opened.package_id, principal)
     carried = await _carry_tags(store, package, other, opened.package_id, principal) if tags else ()
     return CopyReport(
-        package_id=finalized.package_id,
+        **asdict(finalized),
         copied_from=package.package_id,
-        name=finalized.name,
-        manifest_digest=finalized.manifest_digest,
-        tree_digest=finalized.tree_digest,
-        files=finalized.files,
-        links=finalized.links,
-        directories=finalized.directories,
-        bytes=finalized.bytes,
         new_objects=copy.new_objects,
         new_bytes=copy.new_bytes,
-        sequence=finalized.sequence,
         annotations=len(package.annotations),
         tags=carried,
+        schema=opened.schema,
+        parents=tuple(sorted(opened.parents)),
+        parents_left_out=tuple(sorted(each for each in package.parents if parents.get(each) not in opened.parents)),
     )
+
+
+async def _annotate(package: PackageRecord, other: OtherStore, copy_id: str, principal: str) -> None:
+    if package.annotations:
+        await other.registry.annotate_package(copy_id, package.annotations, principal=principal)
 
 
 async def _keep_as_long(package: PackageRecord, other: OtherStore, copy_id: str, principal: str) -> None:
@@ -109,7 +120,7 @@ async def _carry_tags(
     return tuple(carried)
 
 
-async def _opened(source: Original, other: OtherStore, principal: str) -> PackageRecord:
+async def _opened(source: Original, other: OtherStore, parents: Mapping[str, str], principal: str) -> PackageRecord:
     """Create the copy, or find the one that an earlier call created, also for another principal.
 
     Raises:
@@ -121,10 +132,12 @@ async def _opened(source: Original, other: OtherStore, principal: str) -> Packag
             package.name,
             retention=source.retention_class,
             metadata=package.metadata,
+            schema=package.schema,
+            parents=sorted(parents.values()),
             principal=principal,
-            idempotency_key=f"copy of {source.manifest_digest}",
+            idempotency_key=copy_key(source.manifest_digest),
         )
-    except IdempotencyConflict as conflict:  # the principal is a part of what a key means
+    except IdempotencyConflict as conflict:  # the principal and the parents are a part of what a key means
         found = await other.store.read_events(after=conflict.sequence - 1, limit=1)
         created = found[0].decode() if found else None
         if not isinstance(created, PackageCreated):

@@ -40,6 +40,12 @@ from artifactstore_protocols.event_types.placing import Totals
 from artifactstore_protocols.event_types.retention_changed import RETENTION_CHANGED, RetentionChanged
 from artifactstore_protocols.event_types.retention_class_added import RETENTION_CLASS_ADDED, RetentionClassAdded
 from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
+from artifactstore_protocols.event_types.schema_required import (
+    SCHEMA_REQUIREMENT_DELETED,
+    SCHEMA_REQUIREMENT_SET,
+    SchemaRequirementDeleted,
+    SchemaRequirementSet,
+)
 from artifactstore_protocols.event_types.store_verified import STORE_VERIFIED, StoreVerified
 from artifactstore_protocols.event_types.tag_deleted import TAG_DELETED, TagDeleted
 from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
@@ -71,6 +77,8 @@ __all__ = [
     "RETENTION_CHANGED",
     "RETENTION_CLASS_ADDED",
     "SCHEMA_REGISTERED",
+    "SCHEMA_REQUIREMENT_DELETED",
+    "SCHEMA_REQUIREMENT_SET",
     "STORE_VERIFIED",
     "TAG_DELETED",
     "TAG_SET",
@@ -102,6 +110,8 @@ __all__ = [
     "PayloadInvalid",
     "RetentionChanged",
     "RetentionClassAdded",
+    "SchemaRequirementDeleted",
+    "SchemaRequirementSet",
     "StoreVerified",
     "TagDeleted",
     "TagSet",
@@ -142,6 +152,8 @@ type Payload = (
     | RetentionChanged
     | ClockObserved
     | ClockConfirmed
+    | SchemaRequirementSet
+    | SchemaRequirementDeleted
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -174,6 +186,8 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         RetentionChanged: RETENTION_CHANGED,
         ClockObserved: CLOCK_OBSERVED,
         ClockConfirmed: CLOCK_CONFIRMED,
+        SchemaRequirementSet: SCHEMA_REQUIREMENT_SET,
+        SchemaRequirementDeleted: SCHEMA_REQUIREMENT_DELETED,
     }
 )
 

@@ -8,10 +8,12 @@ from msgspec import Struct, field
 
 from artifactstore_protocols.commands import CreatePackage
 from artifactstore_protocols.event_types.base import EventType, check_equal, record_codec
+from artifactstore_protocols.event_types.schema_registered import versioned_schema
 from artifactstore_protocols.metadata import Metadata, metadata_bytes, search_term
-from artifactstore_protocols.metadata_schema import SchemaNotFound, check_with_schema, parse_reference
+from artifactstore_protocols.metadata_schema import check_with_schema, parse_reference
 from artifactstore_protocols.packages import NotFinalized, PackageExists, PackageNotFound
 from artifactstore_protocols.retention import RETENTION_CLASSES, retention_class
+from artifactstore_protocols.schema_requirements import applied_schema
 from artifactstore_protocols.state import LogState, Needs, PackageState
 from artifactstore_protocols.views import PACKAGES, PARENTS, RETENTION, VALUES, Put, Row, RowOperation
 
@@ -47,11 +49,11 @@ def creation_needs(command: CreatePackage) -> Needs:
     """Return the state that the creation of a package needs."""
     packages = frozenset({command.package_id, *command.parents})
     classes = frozenset({command.retention_class} - RETENTION_CLASSES.keys())
+    needs = Needs(packages=packages, names=frozenset({command.name}), classes=classes)
     if command.schema is None:
-        return Needs(packages=packages, classes=classes)
+        return needs
     name, _version = parse_reference(command.schema)
-    schemas = frozenset({name})
-    return Needs(packages=packages, classes=classes, schemas=schemas, schema_texts=frozenset({command.schema}))
+    return needs | Needs(schemas=frozenset({name}), schema_texts=frozenset({command.schema}))
 
 
 def create_package(command: CreatePackage, state: LogState) -> PackageCreated:
@@ -61,27 +63,20 @@ def create_package(command: CreatePackage, state: LogState) -> PackageCreated:
         PackageExists: another package has the id.
         UnknownRetentionClass: there is no such retention class.
         SchemaNotFound: there is no such schema.
+        SchemaRequired: packages of this name must have another schema.
         SchemaViolated: the metadata does not fit the schema.
         PackageNotFound, NotFinalized: a parent is missing, or open.
     """
     if command.package_id in state.packages:
         raise PackageExists(command.package_id)
     kept = retention_class(command.retention_class, state.classes)
-    schema = None if command.schema is None else _schema(command.schema, state)
+    given = None if command.schema is None else versioned_schema(command.schema, state)
+    schema = applied_schema(command.name, given, state.requirements)
     if schema is not None:
         check_with_schema(state.schemas[schema], schema, command.metadata)
     parents = {package_id: _manifest_digest(package_id, state) for package_id in sorted(command.parents)}
     metadata = dict(command.metadata)
     return PackageCreated(command.package_id, command.name, kept.name, kept.duration_us, metadata, schema, parents)
-
-
-def _schema(reference: str, state: LogState) -> str:
-    """Return a schema that exists as `NAME@VERSION`."""
-    name, version = parse_reference(reference)
-    latest = state.schema_versions.get(name, 0)
-    if not 1 <= (version or latest) <= latest:
-        raise SchemaNotFound(reference, latest)
-    return f"{name}@{version or latest}"
 
 
 def _manifest_digest(package_id: str, state: LogState) -> str:

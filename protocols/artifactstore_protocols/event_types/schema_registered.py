@@ -7,13 +7,14 @@ from msgspec import Struct
 
 from artifactstore_protocols.commands import RegisterMetadataSchema
 from artifactstore_protocols.event_types.base import EventType, check_equal, record_codec
+from artifactstore_protocols.metadata_schema import SchemaNotFound, parse_reference
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import SCHEMAS, Put, Row, RowOperation
 
 if TYPE_CHECKING:
     from artifactstore_protocols.events import Event, StoredEvent
 
-__all__ = ["SCHEMA_REGISTERED", "MetadataSchemaRegistered", "register_schema"]
+__all__ = ["SCHEMA_REGISTERED", "MetadataSchemaRegistered", "register_schema", "versioned_schema"]
 
 
 class MetadataSchemaRegistered(Struct, frozen=True):
@@ -34,6 +35,19 @@ def register_schema(command: RegisterMetadataSchema, state: LogState) -> Metadat
     """Return the payload that registers the next version of a schema."""
     version = state.schema_versions.get(command.name, 0) + 1
     return MetadataSchemaRegistered(command.name, version, command.schema)
+
+
+def versioned_schema(reference: str, state: LogState) -> str:
+    """Return a schema that exists as `NAME@VERSION`.
+
+    Raises:
+        SchemaNotFound: there is no such schema.
+    """
+    name, version = parse_reference(reference)
+    latest = state.schema_versions.get(name, 0)
+    if not 1 <= (version or latest) <= latest:
+        raise SchemaNotFound(reference, latest)
+    return f"{name}@{version or latest}"
 
 
 def _check(payload: MetadataSchemaRegistered, _event: "Event") -> None:

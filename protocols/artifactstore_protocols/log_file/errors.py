@@ -1,6 +1,7 @@
 """The errors of imported log files and logs: a file is not intact, or a log differs from this one."""
 
 from dataclasses import dataclass
+from typing import override
 
 from artifactstore_protocols.errors import ArtifactStoreError
 
@@ -20,7 +21,13 @@ class LogFileInvalid(ArtifactStoreError):
     file: str
     offset: int
     reason: str
-    template = "log file {self.file} is not intact at byte {self.offset}: {self.reason}; take another copy of it"
+
+    @override
+    def __str__(self) -> str:
+        if self.offset == 0:
+            remedy = "name a whole log file, as `artifactstore events --export` or a backup wrote it"
+            return f"log file {self.file} cannot be used: {self.reason}; {remedy}"
+        return f"log file {self.file} is not intact at byte {self.offset}: {self.reason}; take another copy of it"
 
 
 @dataclass(eq=False)

@@ -122,6 +122,10 @@ def test_the_store_is_the_one_of_the_command_line(
         assert offered("--store", store, "manifest", "") == ["elsewhere"]
         assert offered("manifest", "--store", store, "") == ["elsewhere"]
     assert offered(f"--store={tmp_path}/other", "manifest", "e") == ["elsewhere"]
+    assert offered("diff", "--store-b", "other", "") == ["weekly", "nightly"], "A is in this store"
+    assert offered("diff", "--store-b", "$BASE/other", "nightly", "") == ["elsewhere"]
+    assert offered("diff", "nightly", "--store-b=other", "") == ["elsewhere"]
+    assert offered("diff", "nightly", "n") == ["nightly"]
     assert offered("--store", "none", "manifest", "") == []
     assert not (tmp_path / "none").exists()
 

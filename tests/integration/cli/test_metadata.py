@@ -148,6 +148,28 @@ def test_a_schema_is_registered_shown_and_kept(cli: Cli, tree: Path, tmp_path: P
     assert cli.json("verify")["manifest_mismatches"] == []
 
 
+def test_a_schema_is_required_for_packages_of_a_name(cli: Cli, tree: Path, tmp_path: Path) -> None:
+    assert "there is no store" in cli.refused("schema", "require", "*", "build")
+    cli.ok("schema", "add", "build", written(tmp_path / "schema.json", SCHEMA))
+    assert cli.ok("schema", "require", "night*", "build").text == "build@1  required for night*\n"
+    assert cli.json("schema", "require", "n*", "build@1")["required_for"] == ["n*", "night*"]
+    assert cli.ok("schema", "list").text == "build@1  required for n*, night*\n"
+    for dry in ((), ("--dry-run",)):
+        refused = cli.refused_without_a_trace("ingest", tree, "--name", "nightly", *dry)
+        assert refused.startswith("the metadata does not fit schema build@1: ")
+        assert "there is no metadata schema 'x'" in cli.refused_without_a_trace(
+            "ingest", tree, "--name", "weekly", "--schema", "x", *dry
+        )
+    cli.ok("ingest", tree, "--name", "nightly", "--meta", "branch=main", "--dry-run")
+    package = cli.json("ingest", tree, "--name", "nightly", "--meta", "branch=main")["package_id"]
+    assert cli.json("package", "show", package)["schema"] == "build@1"
+    cli.ok("schema", "unrequire", "night*")
+    cli.ok("schema", "unrequire", "n*")
+    assert "no schema is required for 'n*'" in cli.refused_without_a_trace("schema", "unrequire", "n*")
+    cli.ok("ingest", tree, "--name", "nightly")
+    assert cli.json("replay", "--check")["identical"] is True
+
+
 def test_annotations_must_fit_when_the_package_is_finalized(cli: Cli, tmp_path: Path) -> None:
     cli.ok("schema", "add", "build", written(tmp_path / "schema.json", SCHEMA))
     cli.ok("package", "create", "p", "--schema", "build", "--meta", "branch=main")

@@ -217,7 +217,7 @@ COMMANDS = [
     ("clock", "confirm"),
     *(("hold", step) for step in ("place", "release", "list")),
     *(("retention", step) for step in ("set", "extend", "list", "explain")),
-    *(("schema", step) for step in ("add", "list", "show")),
+    *(("schema", step) for step in ("add", "list", "show", "require", "unrequire")),
     *(("retention", "policy", step) for step in ("set", "show", "list", "delete", "apply")),
     *(("retention", "class", step) for step in ("add", "list")),
     *(("tag", step) for step in ("set", "delete", "list", "log")),

@@ -123,6 +123,7 @@ DAMAGE = {
         "INSERT INTO retention_state SELECT 'forged', retention_class, duration_us, status, retained_from, expires_at, "
         "sequence FROM retention_state LIMIT 1"
     ),
+    "a requirement added": "INSERT INTO schema_requirements VALUES ('*', 'forged@1', 'forger', 0, 1)",
     "a schema added": "INSERT INTO metadata_schemas VALUES ('forged', 1, x'7b7d', 0, 1)",
 }
 

@@ -14,6 +14,7 @@ from artifactstore.database.database import Database
 from artifactstore.database.keep_policies import next_name_query
 from artifactstore.database.keeping import holds_query, kept_queries, left_query, retained_query
 from artifactstore.database.queries import differing_entries, entries_query, listing_query, queries_for
+from artifactstore.database.rare_names import named_query
 from artifactstore.database.schema import LIVE
 from artifactstore.database.stats import stats_queries
 from artifactstore.database.usage import name_usage_query, unique_usage_query
@@ -320,6 +321,18 @@ async def test_a_file_name_is_searched_by_its_index(database: Database, wanted: 
         await check_order(database, selected)
         steps = await database.read(partial(plan_in_order, selected=selected))
         assert any("ix_artifact_files_name" in step for step in steps), steps
+
+
+async def test_files_of_rare_names_are_searched_by_the_index_of_names(database: Database) -> None:
+    for glob, condition in (("docs/a.md", "="), ("crash*", ">"), ("logs/crash*", ">")):
+        steps = await database.read(partial(plan_in_order, selected=named_query(glob)))
+        assert any("ix_artifact_files_name" in step for step in steps), steps
+        conditions = [step for step in steps if step.startswith("SEARCH") or "Index Cond" in step]
+        assert any(condition in step for step in conditions), steps
+        # The packages that are left, few enough to sort their files, are read by their numbers.
+        page = EntryListing(EntryFilter(path=glob), after=(7, "a"))
+        steps = await database.read(partial(plan_in_order, selected=entries_query(page, None, [7, 5, 3])))
+        assert not any(step.startswith("SCAN") or "Seq Scan" in step for step in steps), steps
 
 
 async def check_order(database: Database, selected: Select[tuple[Any, ...]]) -> None:

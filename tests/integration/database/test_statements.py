@@ -114,6 +114,7 @@ async def test_a_lone_small_command_takes_three_hops(scribe: Scribe, counts: Cou
         "SELECT",  # events of this command
         "SELECT",  # the totals of the store
         "SELECT",  # the package
+        "SELECT",  # the required schemas
         "INSERT",  # the event
         "INSERT",  # the package
         "INSERT",  # its retention
@@ -197,6 +198,7 @@ async def test_no_statement_reads_a_whole_table(
     scans = {step for steps in plans.values() for step in steps if step.startswith("SCAN")}
     assert scans <= {
         "SCAN log_head",
+        "SCAN schema_requirements",  # of at most 100 rows
         "SCAN wanted",
         "SCAN CONSTANT ROW",
         "SCAN 2 CONSTANT ROWS",

@@ -38,6 +38,8 @@ from artifactstore_protocols.event_types import (
     PackageAnnotated,
     PackageFinalized,
     Payload,
+    SchemaRequirementDeleted,
+    SchemaRequirementSet,
     TagDeleted,
     TagSet,
     encode_payload,
@@ -415,6 +417,9 @@ _APPENDED: dict[str, Callable[[Log], Payload]] = {
     "an annotation that is removed and was never set": lambda log: PackageAnnotated(
         log[_OTHER - 1].event.subject, _OTHER, {}, ("a",)
     ),
+    "a requirement of no schema": lambda _log: SchemaRequirementSet("*", "never@1"),
+    "a requirement without a version": lambda log: SchemaRequirementSet("*", log[_SCHEMA - 1].event.subject),
+    "a requirement that is deleted and was never set": lambda _log: SchemaRequirementDeleted("*"),
     "a tag of an open package": lambda log: TagSet("t", log[_OTHER - 1].event.subject, protected=False),
     "a tag of no package": lambda _log: TagSet("t", _ID.format(99), protected=False),
     "a tag that looks like a selector": lambda log: TagSet("t@{1}", log[_CREATED - 1].event.subject, protected=False),

@@ -74,6 +74,7 @@ KINDS = {
     "before": "str",
     "after": "str",
     "tag": "str",
+    "glob": "str",
     "protect": "bool",
     "tags": "bool",
     "prune": "bool",
@@ -150,6 +151,7 @@ def right_values(tree: Path) -> dict[str, object]:
         "before": "p",
         "after": "p",
         "tag": "t",
+        "glob": "n*",
         "name": "n",
         "path": "f",
         "wanted": EntryFilter(path="f"),
@@ -174,6 +176,8 @@ def mistakes(method: Callable[..., object], tree: Path) -> Iterator[tuple[str, d
     """Every call of a method in which one argument is wrong."""
     parameters = [each for each in inspect.signature(method).parameters.values() if each.name != "self"]
     right = {each.name: right_values(tree)[each.name] for each in parameters if each.default is each.empty}
+    if "glob" in right and "schema" in right:
+        right["schema"] = "n"  # a name, not a document
     for each in parameters:
         for value in (*WRONG[KINDS[each.name]], *(() if each.default is None else (None,))):
             yield each.name, {**right, each.name: value}

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.collecting import Collection
+from artifactstore.database.location import DatabaseLocation
 from artifactstore.errors import CollectionRefused, ProjectionDamaged
 from artifactstore.ids import new_id
 from artifactstore.testing.backend_conformance import address_of, key_of
@@ -29,6 +30,21 @@ from integration.registry.samples import add, content_of, plant, settings_in, wh
 from stored_objects import objects_in
 
 LARGE, SMALL, SHARED = b"large" * 20_000, b"small", b"shared"
+
+on_both = pytest.mark.parametrize(
+    "settings", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+"""Runs a test on SQLite, and as a slow one on PostgreSQL."""
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """A store that does not exist yet, on the database that `on_both` asks for."""
+    settings = settings_in(tmp_path / "store")
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return settings
+    location = cast("DatabaseLocation", request.getfixturevalue("postgres_location"))
+    return replace(settings, database_url=location.url.render_as_string(hide_password=False))
 
 
 def hexes(*contents: bytes) -> set[str]:
@@ -47,6 +63,7 @@ async def types_of(registry: Registry) -> Counter[str]:
     return Counter(stored.event.type for stored in await whole_log(registry))
 
 
+@on_both
 async def test_only_what_no_package_refers_to_is_deleted(registry: Registry, settings: Settings, tree: Path) -> None:
     plant(tree, {"a": LARGE, "b": SMALL, "c": SHARED})
     gone = await registry.ingest_tree(tree, name="gone")
@@ -70,6 +87,7 @@ async def test_only_what_no_package_refers_to_is_deleted(registry: Registry, set
     assert await types_of(registry) == before
 
 
+@on_both
 async def test_a_dry_run_counts_by_reason_and_changes_nothing(
     registry: Registry, settings: Settings, tree: Path
 ) -> None:
@@ -100,6 +118,7 @@ async def test_a_dry_run_counts_by_reason_and_changes_nothing(
     assert (stats.last_collection.objects, stats.last_collection.flaws) == (3, 0)
 
 
+@on_both
 async def test_a_condemned_object_is_used_again_without_writing_its_bytes(
     registry: Registry, settings: Settings, tree: Path
 ) -> None:
@@ -122,6 +141,7 @@ async def test_a_condemned_object_is_used_again_without_writing_its_bytes(
     assert await content_of(registry, second.package_id, "a") == LARGE
 
 
+@on_both
 async def test_a_content_that_was_deleted_comes_back_under_its_next_key(
     registry: Registry, settings: Settings, tree: Path
 ) -> None:
@@ -141,6 +161,7 @@ async def test_a_content_that_was_deleted_comes_back_under_its_next_key(
     assert await content_of(registry, again.package_id, "a") == LARGE
 
 
+@on_both
 async def test_a_replaced_file_is_collected(registry: Registry, settings: Settings) -> None:
     package = (await registry.create_package("p")).package_id
     await add(registry, package, "a", SMALL)
@@ -156,6 +177,7 @@ def _source(settings: Settings, content: bytes) -> Path:
     return directory / "f"
 
 
+@on_both
 async def test_orphans_go_by_age_and_other_files_never(registry: Registry, settings: Settings, tree: Path) -> None:
     plant(tree, {"a": LARGE})
     kept = await registry.ingest_tree(tree)
@@ -235,6 +257,7 @@ async def test_a_store_that_only_reads_leaves_the_root_to_its_owner(
         await collect(registry)
 
 
+@on_both
 async def test_collections_of_one_store_do_not_take_each_other_for_a_later_one(
     registry: Registry, settings: Settings, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +298,7 @@ async def test_a_database_that_is_older_than_the_last_collection_collects_nothin
         assert refused.value.code == "store-rewound"
 
 
+@on_both
 async def test_a_backup_after_a_collection_has_no_flaws_and_restores(
     registry: Registry, tree: Path, tmp_path: Path
 ) -> None:
@@ -295,6 +319,7 @@ async def test_a_backup_after_a_collection_has_no_flaws_and_restores(
 
 
 @pytest.mark.slow
+@on_both
 async def test_collectors_and_ingests_run_together(settings: Settings, tmp_path: Path) -> None:
     """Every ingest ends, and every package that is not deleted is whole."""
     kept: dict[str, dict[str, bytes]] = {}
@@ -438,26 +463,3 @@ async def _run(directory: Path, steps: list[tuple[Any, ...]]) -> None:  # noqa: 
         assert {name.partition(".")[0] for name in objects_in(root)} == hexes(*held)
         assert (await registry.replay(check=True)).identical
         assert (await registry.verify()).sound
-
-
-@pytest.mark.slow
-async def test_the_disk_falls_to_what_packages_refer_to(registry: Registry, settings: Settings, tree: Path) -> None:
-    chosen = [(number, os.urandom(1000 + 37 * number)) for number in range(1600)]
-    plant(tree, {f"small/{number}": content for number, content in chosen})
-    plant(tree, {f"large/{number}": os.urandom(300_000) for number in range(20)})
-    gone = await registry.ingest_tree(tree, name="gone")
-    shutil.rmtree(tree / "large")
-    for number, _content in chosen[::2]:
-        (tree / "small" / f"{number}").unlink()
-    plant(tree, {"large/kept": os.urandom(500_000)})
-    kept = await registry.ingest_tree(tree, name="kept")
-    await delete(registry, gone.package_id)
-    report = await collect(registry)
-    assert report.deleted == ObjectTotals(820, sum(len(content) for _, content in chosen[::2]) + 20 * 300_000)
-    root = settings.storage_local_root
-    large = [path for path in root.glob("blake3/??/??/*") if path.is_file()]
-    assert sum(path.stat().st_size for path in large) == 500_000
-    assert len(list(root.glob("blake3/??/??"))) == 1
-    small = sum(path.stat().st_size for path in (root / "small").iterdir() if not path.name.endswith("-shm"))
-    assert small < 1.15 * sum(len(content) for _, content in chosen[1::2])
-    assert await content_of(registry, kept.package_id, "small/1") == chosen[1][1]

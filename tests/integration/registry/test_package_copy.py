@@ -13,9 +13,12 @@ from artifactstore.errors import (
     NotFinalized,
     ObjectDamaged,
     SameStore,
+    SchemaDiffers,
+    SchemaRequired,
     StoreNotFound,
     TagProtected,
 )
+from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.records import IngestProgress
 from integration.registry.samples import CHUNK, by_hand, check_sound, content_of, object_file, plant, settings_in
 from stored_objects import overwrite
@@ -127,6 +130,53 @@ async def test_annotations_and_tags_are_carried_over_once(registry: Registry, tr
     assert await registry.copy_package(package, other, tags=True) == second
     async with open_registry(other) as copied:
         assert len(await check_sound(copied)) == events
+
+
+async def test_the_schema_and_the_parents_are_taken_over(registry: Registry, tree: Path, other: Settings) -> None:
+    plant(tree, {"a": b"1"})
+    await registry.register_metadata_schema("build", {"type": "object"})
+    strict: dict[str, CanonicalValue] = {
+        "type": "object",
+        "properties": {"branch": {"type": "string"}},
+        "additionalProperties": False,
+    }
+    await registry.register_metadata_schema("build", strict)
+    _source, library = [(await registry.ingest_tree(tree, name=name)).package_id for name in ("source", "library")]
+    package = (
+        await registry.ingest_tree(
+            tree, name="build", schema="build", metadata={"branch": "main"}, parents=["source", "library"]
+        )
+    ).package_id
+    await registry.annotate_package(package, {"broken": True})  # which the schema would not let pass
+    there = (await registry.copy_package("source", other)).package_id
+    first = await registry.copy_package(package, other)
+    assert (first.schema, first.parents, first.parents_left_out) == ("build@2", (there,), (library,))
+    async with open_registry(other) as copied:
+        copy = await copied.get_package(first.package_id)
+        assert (copy.schema, copy.annotations) == ("build@2", {"broken": True})
+        assert copy.parents == {there: (await copied.get_package(there)).manifest_digest}
+        schemas = [each async for each in copied.list_metadata_schemas()]
+        assert schemas == [each async for each in registry.list_metadata_schemas()]
+    await registry.copy_package("library", other)  # the finished copy stays as it is
+    assert await registry.copy_package(package, other) == replace(first, new_objects=0, new_bytes=0)
+
+    await registry.register_metadata_schema("build", {"type": "object", "required": ["commit"]})
+    differing = await registry.ingest_tree(tree, name="build", schema="build", metadata={"commit": "c0ffee"})
+    async with open_registry(other) as copied:
+        await copied.register_metadata_schema("build", {"type": "object", "title": "theirs"})
+        events = len(await check_sound(copied))
+    with pytest.raises(SchemaDiffers, match="another schema build@3"):
+        await registry.copy_package(differing.package_id, other)
+    async with open_registry(other) as copied:
+        assert len(await check_sound(copied)) == events
+        assert (await copied.get_package("build")).package_id == first.package_id
+        await copied.require_schema("lib*", "build@3")
+        await copied.require_schema("build", "build@3")
+    assert (await registry.copy_package("library", other)).schema is None
+    with pytest.raises(SchemaRequired):
+        await registry.copy_package(
+            (await registry.ingest_tree(tree, name="build", schema="build@1")).package_id, other
+        )
 
 
 async def test_a_tag_that_the_other_store_protects_stays_and_so_does_the_copy(

@@ -12,8 +12,10 @@ from artifactstore_protocols.commands import (
     IngestFiles,
     OnExisting,
     RegisterMetadataSchema,
+    RequireSchema,
     SetKeepPolicy,
     SetTag,
+    UnrequireSchema,
 )
 from artifactstore_protocols.entries import Entry, directory_entry, link_entry
 from artifactstore_protocols.event_types import PackageFinalized, UnknownEventType, type_of
@@ -70,6 +72,16 @@ def entries(*given: Entry) -> IngestFiles:
             ["put 2 entries, 3 bytes, 1 of them replaced: 'a' …", CONDEMNED],
         ),
         (RegisterMetadataSchema("build", "{}"), LogState(), ["registered metadata schema 'build' version 1"]),
+        (
+            RequireSchema("nightly*", "build"),
+            evolved(LogState(), RegisterMetadataSchema("build", "{}")),
+            ["required metadata schema build@1 for packages named 'nightly*'"],
+        ),
+        (
+            UnrequireSchema("nightly*"),
+            LogState(requirements={"nightly*": "build@1"}),
+            ["no longer required a metadata schema for packages named 'nightly*'"],
+        ),
         (SetTag("best", package_id_of(1)), finalized(), [f"set tag 'best' to {package_id_of(1)}"]),
         (SetTag("best", package_id_of(1), True), finalized(), [f"set tag 'best' to {package_id_of(1)}, protected"]),
         (
@@ -113,6 +125,8 @@ def entries(*given: Entry) -> IngestFiles:
         "directory",
         "many",
         "registered",
+        "required",
+        "no longer required",
         "tag",
         "protected",
         "annotate",

@@ -22,7 +22,7 @@ def backend(tmp_path: Path) -> Iterator[SmallBackend]:
 
 def contents_of(count: int, seed: int = 1) -> list[bytes]:
     chance = random.Random(seed)  # noqa: S311 - test data
-    return [chance.randbytes(chance.randint(500, 5000)) for _ in range(count)]
+    return [chance.randbytes(chance.randint(100, 1100)) for _ in range(count)]
 
 
 def put_all(backend: SmallBackend, contents: list[bytes]) -> None:
@@ -52,6 +52,17 @@ def test_a_file_falls_to_the_size_that_a_new_file_has(backend: SmallBackend, tmp
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
     assert backend.compact(lambda: None) == 0, "a compacted file is not compacted again"
+
+
+@pytest.mark.parametrize(("size", "cost"), [(100, 300), (2700, 720), (4600, 690), (65_536, 1400)])
+def test_objects_of_one_size_cost_at_most_what_the_manual_says(
+    backend: SmallBackend, tmp_path: Path, size: int, cost: int
+) -> None:
+    """These are the worst sizes of their kinds: see ADR 0024."""
+    chance = random.Random(size)  # noqa: S311 - test data
+    put_all(backend, [chance.randbytes(size) for _ in range(200)])
+    backend.compact(lambda: None)
+    assert taken(tmp_path) < 200 * (size + cost) + (32 << 10)
 
 
 def test_nothing_is_left_of_a_file_whose_objects_are_all_deleted(backend: SmallBackend, tmp_path: Path) -> None:
