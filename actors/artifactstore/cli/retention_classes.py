@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["class_commands"]
 
-_HOUR_US = 3_600_000_000
+_DAY_US = 86_400_000_000
 
 
 def add_class(
@@ -31,7 +31,9 @@ def add_class(
 ) -> None:
     """Run `artifactstore retention class add`."""
     added = on_store(
-        lambda registry: registry.add_retention_class(name, duration, principal=invoker()), interrupted=MAY_BE_DONE
+        lambda registry: registry.add_retention_class(name, duration, principal=invoker()),
+        create=True,
+        interrupted=MAY_BE_DONE,
     )
     _say(added, json=json)
 
@@ -51,8 +53,10 @@ def _say(kept: "RetentionClass", *, json: bool) -> None:
     if json:
         say_json(to_json(kept))
         return
-    hours = None if kept.duration_us is None else kept.duration_us / _HOUR_US
-    text = "for ever" if hours is None else f"{hours / 24:g} days" if hours >= 24 else f"{hours:g} hours"  # noqa: PLR2004
+    text = "for ever"
+    if kept.duration_us is not None:
+        days = kept.duration_us / _DAY_US
+        text = f"{days:g} day{'' if days == 1 else 's'}"
     say(f"{kept.name}  {text}  {kept.description}")
 
 

@@ -74,7 +74,7 @@ from artifactstore_protocols.records import (
     IngestSummary,
     PackageRecord,
 )
-from artifactstore_protocols.retention import RETENTION_CLASSES, check_new_class
+from artifactstore_protocols.retention import RETENTION_CLASSES, check_new_class, retention_class
 from artifactstore_protocols.sources import SourceTree
 
 __all__ = ["IngestActor", "PackageBusy", "check_creation"]
@@ -212,6 +212,11 @@ class IngestActor(Actor[IngestRole]):
             raise PackageBusy(message.package_id, busy)
         return await self._finalize(message.package_id, message.principal)
 
+    async def _check_class(self, name: str) -> None:
+        if name not in RETENTION_CLASSES:
+            added = await self._store.retention_classes()
+            retention_class(name, {each.name: each.duration_us or 0 for each in added})
+
     @handles(IngestTree, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def ingest_tree(self, message: IngestTree) -> IngestSummary:
         """Create a package, fill it from a directory, and finalize it."""
@@ -220,6 +225,7 @@ class IngestActor(Actor[IngestRole]):
         name = message.name
         if name is None:
             name = await in_thread(partial(default_name, message.tree.sources))
+        await self._check_class(message.retention_class)  # before anything is stored
         seen = await self._scan(message.tree, message.progress)
         _check_note(message.metadata, seen)
         asked = OpenPackage(name, message.retention_class, message.metadata, message.principal, message.idempotency_key)

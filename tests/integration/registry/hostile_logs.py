@@ -38,6 +38,7 @@ from artifactstore_protocols.event_types import (
     PackageAnnotated,
     PackageFinalized,
     Payload,
+    RetentionClassAdded,
     SchemaRequirementDeleted,
     SchemaRequirementSet,
     TagDeleted,
@@ -426,6 +427,8 @@ _APPENDED: dict[str, Callable[[Log], Payload]] = {
     "a keep policy without rules": lambda _log: KeepPolicySet("nightly", {}),
     "a keep policy with an unknown rule": lambda _log: KeepPolicySet("nightly", {"newest": 3}),
     "a keep policy of no name": lambda _log: KeepPolicySet("night@1", {"last": 3}),
+    "a retention class that every store has": lambda _log: RetentionClassAdded("permanent", 9),
+    "a retention class without a duration": lambda _log: RetentionClassAdded("quarter", 0),
     "a keep policy that is deleted and was never set": lambda _log: KeepPolicyDeleted("nightly"),
     "a tag that is deleted and was never set": lambda _log: TagDeleted("t"),
 }
