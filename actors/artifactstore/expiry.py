@@ -5,6 +5,7 @@ Each package goes by a command of its own, which is judged against what keeps th
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 
 from artifactstore.concurrently import for_each_concurrent
 from artifactstore_protocols.event_store import EventStore
@@ -72,17 +73,17 @@ async def expire(
 
     if not dry_run:
         await commit(ObserveClock(now_us))
-        expiring = 0
-        async for page in due():
-            expiring += len(page)
+        async with aclosing(due()) as pages:
+            expiring = sum([len(page) async for page in pages])
         check_share(expiring, (await store.stats()).packages, confirmed)
-    async for page in due():
-        sequences = {} if dry_run else await _let_go(commit, page, now_us)
-        for each in page:
-            if dry_run or each.package_id in sequences:
-                yield ExpiredPackage(
-                    each.package_id, each.name, _rule(each), _since_us(each), sequences.get(each.package_id)
-                )
+    async with aclosing(due()) as pages:
+        async for page in pages:
+            sequences = {} if dry_run else await _let_go(commit, page, now_us)
+            for each in page:
+                if dry_run or each.package_id in sequences:
+                    yield ExpiredPackage(
+                        each.package_id, each.name, _rule(each), _since_us(each), sequences.get(each.package_id)
+                    )
 
 
 def _rule(package: RetainedPackage | LeftPackage) -> str:

@@ -4,6 +4,7 @@ Memory holds the packages of one name. Each command lets go of at most `APPLIED_
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from itertools import batched
 
 from msgspec.structs import replace
@@ -91,15 +92,17 @@ async def apply_policies(
     await check_clock_of(store, now_us)
     if not dry_run:
         going = 0
-        async for judged in verdicts(store, group, now_us):
-            going += sum(bool(each.rule) for each in judged)
+        async with aclosing(verdicts(store, group, now_us)) as of_names:
+            async for judged in of_names:
+                going += sum(bool(each.rule) for each in judged)
         check_share(going, (await store.stats()).packages, confirmed)
         await commit(ObserveClock(now_us))
-    async for judged in verdicts(store, group, now_us):
-        gone = set[str]() if dry_run else await _let_go(judged, commit, now_us)
-        for each in judged:
-            is_left = each.rule and not dry_run and each.package_id not in gone
-            yield replace(each, kept_by=(_CHANGED,), rule="") if is_left else each
+    async with aclosing(verdicts(store, group, now_us)) as of_names:
+        async for judged in of_names:
+            gone = set[str]() if dry_run else await _let_go(judged, commit, now_us)
+            for each in judged:
+                is_left = each.rule and not dry_run and each.package_id not in gone
+                yield replace(each, kept_by=(_CHANGED,), rule="") if is_left else each
 
 
 async def _let_go(judged: Sequence[KeepVerdict], commit: Commit, now_us: int) -> set[str]:

@@ -85,6 +85,15 @@ class SimulatedDisk:
             else:
                 yield f"{path}/{name}", inode
 
+    def empty_directories(self, path: str) -> Iterator[str]:
+        """Every directory below one that nothing is in."""
+        directory = self.find(path)
+        for name, inode in sorted(directory.entries.items()) if directory is not None else ():
+            if inode.is_directory and not inode.entries:
+                yield f"{path}/{name}"
+            elif inode.is_directory:
+                yield from self.empty_directories(f"{path}/{name}")
+
     def remove(self, path: str) -> None:
         """Take a file away, durably."""
         above, _, name = path.rpartition("/")

@@ -8,7 +8,7 @@ is raised into the code under test.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import starmap
-from typing import Final
+from typing import Final, cast
 
 import blake3
 
@@ -198,7 +198,7 @@ class Judge:
             case GetFile(), (FileRecord() as record, bytes(content)):
                 self._read(call, record, content)
             case Tail(), list() as seen:
-                self.saw(call.principal, seen)
+                self.saw(call.principal, cast("list[StoredEvent]", seen))
             case DeletePackage() | PlaceHold() | Expire() | Collect(), _:
                 self._kept_or_ended(call, answer)
             case Replay(), ReplayReport(identical=identical):

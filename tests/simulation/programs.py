@@ -126,7 +126,8 @@ class Store:
             case "look":
                 return self._looked(rest % 4)
             case "sort":
-                states = {place: state for place, state in self._states().items() if place in places}
+                now = self._states()
+                states: dict[Place, ObjectState] = {place: now[place] for place in places if place in now}
                 listed = [ListedObject(place.object_key, 1, 1.0) for place in places]
                 found = collection.sort_listed(BACKEND_ID, listed, states, 0.0)
                 if rest % 2:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from simulation.endings import Expire, Jump, MoveClock
 from simulation.faults import CommitFailure, CommitFault, Fault
 from simulation.run import simulate
 from simulation.workload import Client, CreatePackage, Operation, Workload
@@ -16,6 +17,11 @@ CREATE = CreatePackage(0, keyed=False)
             (CREATE,),
             (CommitFault(CommitFailure.COMMIT_LATE, 1, 1), CommitFault(CommitFailure.LOG_FULL, 2, 0)),
             id="the writer's second attempt failed, and it forgot that the first one might have succeeded",
+        ),
+        pytest.param(
+            (CREATE, MoveClock(Jump.DAYS_AHEAD, confirmed=True), Expire(soon=True)),
+            (CommitFault(CommitFailure.COMMIT_CRASHED_LATE, 4, 0),),
+            id="a run of expiry that failed left its list of packages open",
         ),
     ],
 )

@@ -26,6 +26,7 @@ from simulation.log import SimulatedLog
 from simulation.run import simulate
 from simulation.simulate import plan_of
 from simulation.store import SimulatedEventStore
+from simulation.storms import storm_of
 from simulation.workload import Client, CreatePackage, Finalize, IngestFile, LookAround, Workload
 
 type Patch = pytest.MonkeyPatch
@@ -149,9 +150,8 @@ FINALIZING_SEEDS = 10
 @pytest.mark.parametrize(("defect", "seeds"), [pytest.param(*each, id=each[0].__name__) for each in SEEDS.items()])
 def test_a_defect_is_found(defect: Callable[[Patch], None], seeds: int, monkeypatch: Patch) -> None:
     defect(monkeypatch)
-    for seed in range(seeds):
-        plan = plan_of(seed)
-        if simulate(seed, plan.workload, plan.faults).violations:
+    for plan in (each(seed) for seed in range(seeds) for each in (plan_of, storm_of)):
+        if simulate(plan.seed, plan.workload, plan.faults).violations:
             return
     pytest.fail(f"not found in {seeds} seeds")
 

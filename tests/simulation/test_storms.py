@@ -19,7 +19,7 @@ from simulation.storms import storm_of
 
 type Patch = pytest.MonkeyPatch
 
-QUICK, SLOW = 3, 40
+QUICK, SLOW = 2, 20
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,8 @@ class Watch:
         wanted = {key for digest in self._references() for key in keys[digest]}
         found = {path.removeprefix(f"{OBJECTS}/") for path, _ in self._posix.disk.files(f"{OBJECTS}/blake3")}
         self._require(wanted == found, "the disk lacks", wanted - found, "and has too much:", found - wanted)
+        empty = list(self._posix.disk.empty_directories(f"{OBJECTS}/blake3"))
+        self._require(not empty, "empty directories are left:", empty)
         for package_id in self._gone:
             self._require(not self._entries.get(package_id), "entries of", package_id, "are not released")
 
@@ -165,5 +167,5 @@ class Watch:
             now is not None
             and later is not None
             and blake3.blake3(now.data).digest() == digest
-            and (now.data == later.synced or blake3.blake3(later.synced).digest() == digest)
+            and (later.synced == bytes(now.data) or blake3.blake3(later.synced).digest() == digest)
         )

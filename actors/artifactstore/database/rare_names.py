@@ -1,7 +1,7 @@
 """Packages with files of rare names: one search of the index of file names, instead of one search in each package.
 
 A pattern such as `docs/a.md` or `logs/crash*` says how the last part of each path begins. If few files of the store
-have such a name, all of them are read. Of frequent names, at most `RARE_MAX` are read for nothing.
+have such a name, all of them are read. Otherwise `RARE_MAX` of them are skipped in the index for nothing.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from artifactstore_protocols.views import FILES
 
 __all__ = ["RARE_MAX", "file_name", "is_name", "named_query", "numbers_with_rare_name"]
 
-RARE_MAX: Final = 10_000
+RARE_MAX: Final = 2_000
 """The maximum number of files with a name that is rare."""
 
 file_name: ColumnElement[str] = literal_column(
@@ -38,9 +38,10 @@ async def numbers_with_rare_name(connection: AsyncConnection, page: EntryListing
     wanted = next((glob for glob in globs if beginning_of_name(glob)), None)
     if wanted is None or any(is_name(glob) for glob in globs):
         return None
-    rows = [tuple(row) for row in await connection.execute(named_query(wanted))]
-    if len(rows) > RARE_MAX:
+    named = named_query(wanted)
+    if (await connection.execute(named.limit(1).offset(RARE_MAX))).first() is not None:
         return None
+    rows = [tuple(row) for row in await connection.execute(named)]
     matches = page.entries.path_matcher()
     numbers = {number for number, key in rows if matches(key)}
     if page.after is not None:
@@ -55,8 +56,8 @@ def is_name(glob: str) -> bool:
 
 
 def named_query(glob: str) -> Select[tuple[Any, ...]]:
-    """Return the query for the files whose name begins like those that a pattern matches: one more than are rare."""
-    query = select(_files.c.package_number, _files.c.path_key).limit(RARE_MAX + 1)
+    """Return the query for the files whose name begins like those that a pattern matches."""
+    query = select(_files.c.package_number, _files.c.path_key)
     if (name := last_name(glob)) is not None:
         return query.where(file_name == name)
     begin = beginning_of_name(glob)

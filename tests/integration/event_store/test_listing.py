@@ -136,7 +136,7 @@ async def test_a_search_finds_what_looking_at_all_finds(
     for wanted in SEARCHES:
         every = (PackageFilter(), PackageFilter(name="nightly-*"), PackageFilter(tag="release-*"))
         for where, ascending in product(every, (False, True)):
-            monkeypatch.setattr(rare_names, "RARE_MAX", 0 if where is every[1] else 10_000)
+            monkeypatch.setattr(rare_names, "RARE_MAX", 0 if where is every[1] else 2_000)
             page = EntryListing(wanted, where, ascending=ascending)
             expected = select_entries(packages, files.__getitem__, page)
             assert list(await store.find_entries(page)) == expected

@@ -204,10 +204,10 @@ def _plant(tree: Path, paths: set[str]) -> None:
 
 async def _until_the_end(storm: Storm, act: Callable[[Registry], Awaitable[None]]) -> None:
     async with open_registry(storm.settings) as registry:
-        while True:
+        is_over = False
+        while not is_over:
+            is_over = (storm.directory / "end").exists()  # before the last round
             await act(registry)
-            if (storm.directory / "end").exists():
-                return
 
 
 async def _collect(storm: Storm, work: Work, report: Report) -> None:
