@@ -92,6 +92,7 @@ docs/how-to/verifying
 docs/how-to/policies
 docs/how-to/space
 docs/how-to/collecting
+docs/how-to/purging
 docs/how-to/testing-actors
 examples/README
 protocols/README

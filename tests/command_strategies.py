@@ -29,6 +29,7 @@ from artifactstore_protocols.event_types import (
     ClockConfirmed,
     ClockObserved,
     CommandNoted,
+    ContentsPurged,
     FilesIngested,
     HoldPlaced,
     HoldReleased,
@@ -93,6 +94,7 @@ __all__ = [
     "LetGo",
     "Observe",
     "PlaceAHold",
+    "Purge",
     "Register",
     "Release",
     "Remove",
@@ -455,6 +457,13 @@ class PlaceAHold:
 
 
 @dataclass(frozen=True, slots=True)
+class Purge:
+    """Somebody purges contents, perhaps some that the log does not name."""
+
+    contents: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """Somebody releases a hold."""
 
@@ -530,6 +539,7 @@ type Step = (
     | Expire
     | LetGo
     | PlaceAHold
+    | Purge
     | Release
     | AddAClass
     | Retain
@@ -605,6 +615,7 @@ _STEPS = st.one_of(
     st.builds(ApplyKeepPolicy, _GROUPS, st.sampled_from([(1,), (2,), (1, 2)])),
     st.builds(Observe, st.sampled_from([0, 10**12, 3 * 10**12, 10**15]), st.booleans()),
     st.builds(PlaceAHold, st.integers(1, 3), st.sampled_from([1, 1, 2])),
+    st.builds(Purge, st.sampled_from([(b"x",), (b"yy",), (b"x", b"yy")])),
     st.builds(Release, st.integers(1, 3)),
     st.builds(AddAClass, st.sampled_from(["forever", "release"]), st.integers(1, 2)),
     st.builds(Retain, st.sampled_from([1, 1, 2]), st.sampled_from(["forever", *RETENTION_CLASSES, "", 1, 10**15])),
@@ -716,6 +727,7 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(ClockConfirmed, number),
         st.builds(HoldPlaced, text, text, text),
         st.builds(HoldReleased, text, text),
+        st.builds(ContentsPurged, st.just((b"1" * 32, b"2" * 32)), st.just(()) | keys, text),
         st.builds(RetentionChanged, text, text, st.none() | number, st.none() | number),
         st.builds(PackageExpired, text, text, number, number),
         st.builds(SchemaRequirementSet, text, text),

@@ -49,6 +49,7 @@ from artifactstore_protocols.manifest import (
     Producer,
 )
 from artifactstore_protocols.metadata import Metadata
+from artifactstore_protocols.purging import PurgeContents
 from artifactstore_protocols.releasing import ReleaseEntries
 from artifactstore_protocols.state import EntryCounts, LogState
 from artifactstore_protocols.verification import VerifiedKey
@@ -78,6 +79,7 @@ from command_strategies import (
     LetGo,
     Observe,
     PlaceAHold,
+    Purge,
     Register,
     Release,
     Remove,
@@ -177,7 +179,7 @@ class MemoryLog:
                 return found(*step.objects, as_of=len(self.events))
             case Verify():
                 return self._verified(step)
-            case Condemn() | Retire() | Remove() | Replace():
+            case Condemn() | Retire() | Remove() | Replace() | Purge():
                 return _of_objects(step)
 
     def _verified(self, step: Verify) -> RecordVerification:
@@ -274,8 +276,10 @@ def _of_requirements(step: Require | Unrequire) -> Command:
     return RequireSchema(step.glob, step.schema) if isinstance(step, Require) else UnrequireSchema(step.glob)
 
 
-def _of_objects(step: Condemn | Retire | Remove | Replace) -> Command:
+def _of_objects(step: Condemn | Retire | Remove | Replace | Purge) -> Command:
     match step:
+        case Purge():
+            return PurgeContents(tuple(stored_object(each).digest for each in step.contents), "leaked")
         case Condemn():
             return CondemnObjects(tuple(stored_object(each).digest for each in step.contents), "unreferenced")
         case Retire():

@@ -25,6 +25,7 @@ from artifactstore_protocols.state import (
     ObjectState,
     PackageState,
     PlaceState,
+    Purged,
     StoreTotals,
     TagState,
 )
@@ -42,6 +43,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    PURGED,
     REQUIREMENTS,
     RETENTION,
     SCHEMAS,
@@ -160,6 +162,7 @@ class MemoryViews:
                 text_of(row, "integrity"), number_of(row, "sequence"), cast("ObjectState", row["state"])
             )
             state.load_place(bytes_of(row, "digest_primary"), place, status)
+        state.purged.update(self.purged())
         for row in self.rows(SCHEMAS):
             state.schema_versions[text_of(row, "name")] = number_of(row, "version")
             state.schemas[f"{text_of(row, 'name')}@{number_of(row, 'version')}"] = bytes_of(row, "schema").decode()
@@ -178,6 +181,15 @@ class MemoryViews:
         state.counts = self.counts()
         state.totals = self.totals()
         return state
+
+    def purged(self) -> dict[bytes, Purged]:
+        """The purged contents, by digest."""
+        return {
+            bytes_of(row, "digest_primary"): Purged(
+                number_of(row, "purged_at"), text_of(row, "purged_by"), text_of(row, "reason")
+            )
+            for row in self.rows(PURGED)
+        }
 
     def keep_rules(self) -> dict[str, KeepRules]:
         """The rules of every keep policy, by its group."""

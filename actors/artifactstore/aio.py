@@ -211,6 +211,7 @@ class AsyncioRegistry:
     verify = _awaitable(Registry.verify)
     repair = _awaitable(Registry.repair)
     collect_garbage = _awaitable(Registry.collect_garbage)
+    purge = _awaitable(Registry.purge)
     replay = _awaitable(Registry.replay)
     stats = _awaitable(Registry.stats)
     disk_usage = _awaitable(Registry.disk_usage)

@@ -156,6 +156,7 @@ class BlockingRegistry:
     verify = _blocking(Registry.verify)
     repair = _blocking(Registry.repair)
     collect_garbage = _blocking(Registry.collect_garbage)
+    purge = _blocking(Registry.purge)
     replay = _blocking(Registry.replay)
     stats = _blocking(Registry.stats)
     disk_usage = _blocking(Registry.disk_usage)

@@ -113,11 +113,7 @@ class Collection:
                 await self._each_listed(backend_id, self._sweep)
             except StorageError as error:  # the other backends can still be collected
                 self._note(str(error))
-            try:
-                compacted = await self._storage.ask(CompactStorage(backend_id), timeout=NO_TIME_LIMIT)
-                self._compacted_bytes += compacted
-            except StorageError as error:
-                self._note(str(error))
+            await self._compact(backend_id)
         report = self._report(dry_run=False)
         await note_collection(self._store, report)
         return report
@@ -144,6 +140,33 @@ class Collection:
             except StorageError as error:
                 self._note(str(error))
         return self._report(dry_run=True)
+
+    async def check(self) -> None:
+        """Check that this store may delete in the root, and change nothing.
+
+        Raises:
+            CollectionRefused: this store may not collect in this root.
+            ImportUnfinished: an import must finish first.
+        """
+        self._store.must_be_writable()
+        await self._may_collect()
+
+    async def destroy(self, objects: _Sized) -> CollectionReport:
+        """Delete the bytes at retired and removed keys now, record that, and compact every backend.
+
+        Raises:
+            CollectionRefused: this store may not collect in this root.
+        """
+        await self._delete(objects)
+        for backend_id in await self._storage.ask(ListBackends()):
+            await self._compact(backend_id)
+        return self._report(dry_run=False)
+
+    async def _compact(self, backend_id: str) -> None:
+        try:
+            self._compacted_bytes += await self._storage.ask(CompactStorage(backend_id), timeout=NO_TIME_LIMIT)
+        except StorageError as error:
+            self._note(str(error))
 
     async def _release(self) -> None:
         """Release the entries of packages that are gone."""

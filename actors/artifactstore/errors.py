@@ -105,6 +105,7 @@ if TYPE_CHECKING:
         TooManyFiles,
     )
     from artifactstore_protocols.paths import PathRefused
+    from artifactstore_protocols.purging import ContentPurged, PurgeUnconfirmed
     from artifactstore_protocols.retention import RetentionClassTaken, UnknownRetentionClass
     from artifactstore_protocols.root_markers import CollectionRefused
     from artifactstore_protocols.schema_requirements import SchemaNotRequired, SchemaRequired
@@ -155,6 +156,7 @@ __all__ = [
     "ChildExists",
     "ClockDoubtful",
     "CollectionRefused",
+    "ContentPurged",
     "CopyDiffers",
     "DatabaseBusy",
     "DatabaseClosed",
@@ -215,6 +217,7 @@ __all__ = [
     "PayloadDiffers",
     "PayloadInvalid",
     "ProjectionDamaged",
+    "PurgeUnconfirmed",
     "RangeRefused",
     "RecordInvalid",
     "Refusal",
@@ -283,6 +286,7 @@ _MODULES = (
     "artifactstore_protocols.schema_requirements",
     "artifactstore_protocols.ci",
     "artifactstore_protocols.paths",
+    "artifactstore_protocols.purging",
     "artifactstore_protocols.retention",
     "artifactstore_protocols.root_markers",
     "artifactstore_protocols.storage",

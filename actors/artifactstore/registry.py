@@ -110,6 +110,7 @@ from artifactstore_protocols.package_listing import (
 from artifactstore_protocols.package_tree import PackageTree
 from artifactstore_protocols.packages import NotFinalized, PackageIdNeeded, TagNotFound
 from artifactstore_protocols.paths import check_path, path_key
+from artifactstore_protocols.purging import ContentPurged, PurgeReport
 from artifactstore_protocols.records import (
     BackupReport,
     CopyReport,
@@ -1149,21 +1150,29 @@ class Registry:
 
     async def _open_object(self, content_address: str, offset: int, length: int | None) -> Stream[bytes]:
         (known,) = await self._known([content_address])
+        if isinstance(known, ContentPurged):
+            raise known
         return await self._actors.storage.ask(ServeObject(known, offset, length), timeout=NO_TIME_LIMIT)
 
     async def _contents(self, content_addresses: Sequence[str]) -> tuple[bytes | StorageError, ...]:
-        message = ReadObjects(tuple(await self._known(content_addresses)))
-        return await self._actors.storage.ask(message, timeout=NO_TIME_LIMIT)
+        found = await self._known(content_addresses)
+        known = tuple(each for each in found if not isinstance(each, ContentPurged))
+        read = iter(await self._actors.storage.ask(ReadObjects(known), timeout=NO_TIME_LIMIT) if known else ())
+        return tuple(each if isinstance(each, ContentPurged) else next(read) for each in found)
 
     async def _object_file(self, content_address: str) -> HeldFile | None:
         (known,) = await self._known([content_address])
+        if isinstance(known, ContentPurged):
+            raise known
         return await self._actors.storage.ask(OpenObjectFile(known), timeout=NO_TIME_LIMIT)
 
-    async def _known(self, content_addresses: Sequence[str]) -> list[KnownObject]:
+    async def _known(self, content_addresses: Sequence[str]) -> list[KnownObject | ContentPurged]:
         addresses = [ContentAddress.parse(each) for each in content_addresses]
-        known = await self._store.known_objects(set(addresses))
-        for address in addresses:
-            if address not in known:
+        known = dict[ContentAddress, KnownObject | ContentPurged](await self._store.known_objects(set(addresses)))
+        if missing := {address for address in addresses if address not in known}:
+            purged = await self._store.purged_contents(missing)
+            known.update((address, record.error_at()) for address, record in purged.items())
+            for address in missing - purged.keys():
                 raise DatabaseDamaged(self._store.name, f"a file has content {address}, and nothing says where that is")
         return [known[address] for address in addresses]
 
@@ -1633,6 +1642,55 @@ class Registry:
             progress=progress,
         )
         return await (collection.preview() if dry_run else collection.run())
+
+    @checked
+    async def purge(
+        self,
+        digests: Sequence[str],
+        *,
+        reason: str,
+        confirm: Sequence[str] = (),
+        backups: Sequence[Path] = (),
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> PurgeReport:
+        """Destroy contents for good, whatever refers to them: leaked secrets, and personal data.
+
+        Neither a hold nor a retention prevents it, and nothing undoes it. The files stay in their packages, and reading
+        one raises `ContentPurged`. This store never takes the contents again. A repeated call completes an interrupted
+        one.
+
+        Args:
+            digests: the content addresses, 1 to 256.
+            reason: why, in 1 to 200 printable characters. It stays in the log, so do not repeat the secret.
+            confirm: the digests again. Without them, nothing is done.
+            backups: the directories of backups. Each is brought up to date, without the contents.
+            principal: the principal.
+
+        Raises:
+            PurgeUnconfirmed: `confirm` does not repeat the digests. The error has the number of files.
+            InvalidValue: a text is no content address, or the log names no such content.
+            CollectionRefused: another store collects in the object root, or this database was put back to an earlier
+                point.
+        """
+
+        async def commit(command: Command) -> Committed:
+            return await self._commit(command, principal, None)
+
+        from artifactstore.collecting import Collection  # noqa: PLC0415 - see above
+        from artifactstore.purging import purge  # noqa: PLC0415 - see above
+
+        storage = self._actors.storage
+        collection = Collection(self._store, storage, self._root, commit, grace_s=0, orphan_age_s=0, progress=None)
+        return await purge(
+            self._store,
+            collection,
+            commit,
+            self.backup,
+            digests=digests,
+            reason=reason,
+            confirm=confirm,
+            backups=backups,
+        )
 
     @checked
     async def replay(

@@ -70,7 +70,20 @@ def _create_rules() -> None:
     )
 
 
-def upgrade() -> None:
+def _create_purged() -> None:
+    op.create_table(
+        "purged_contents",
+        octets("digest_primary"),
+        text("reason"),
+        text("purged_by"),
+        integer("purged_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("digest_primary", name="pk_purged_contents"),
+        sqlite_with_rowid=False,
+    )
+
+
+def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.create_table(
         "events",
         sa.Column("sequence", SEQUENCE, nullable=False, autoincrement=False),
@@ -314,6 +327,7 @@ def upgrade() -> None:
         *map(integer, totals.split()),
         sa.PrimaryKeyConstraint("id", name="pk_store_totals"),
     )
+    _create_purged()
     op.create_table(
         "store_clock",
         integer("id"),
@@ -350,6 +364,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in (
         "store_totals",
+        "purged_contents",
         "keep_policies",
         "added_retention_classes",
         "store_clock",

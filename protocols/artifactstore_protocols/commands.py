@@ -55,6 +55,7 @@ from artifactstore_protocols.metadata import Metadata, check_keys, check_metadat
 from artifactstore_protocols.metadata_schema import SCHEMA_BYTES_MAX, check_schema, parse_reference
 from artifactstore_protocols.names import check_name
 from artifactstore_protocols.object_keys import parse_key
+from artifactstore_protocols.purging import PurgeContents
 from artifactstore_protocols.releasing import ReleaseEntries
 from artifactstore_protocols.typed import check_fields
 from artifactstore_protocols.verification import VERIFIED_OBJECTS_MAX, Sample, VerifiedKey
@@ -584,6 +585,7 @@ type Command = (
     | AddRetentionClass
     | ObserveClock
     | ConfirmClock
+    | PurgeContents
     | RequireSchema
     | UnrequireSchema
 )

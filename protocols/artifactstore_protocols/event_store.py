@@ -19,6 +19,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.manifest import Entry, ManifestReceipt
 from artifactstore_protocols.package_listing import EntryListing, PackageListing
+from artifactstore_protocols.purging import PurgedContent
 from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
@@ -339,6 +340,18 @@ class EventStore(Protocol):
 
         Contents without any row are left out.
         """
+        ...
+
+    async def purged_contents(self, addresses: Collection[ContentAddress]) -> Mapping[ContentAddress, PurgedContent]:
+        """Return the records of those of the contents that were purged."""
+        ...
+
+    async def list_purged(self, *, after: str, limit: int) -> Sequence[PurgedContent]:
+        """Return up to `limit` purged contents, after a content address, in order of their digests."""
+        ...
+
+    async def places_of_purged(self, addresses: Collection[ContentAddress]) -> Sequence[tuple[Place, int]]:
+        """Return every place that those of the contents ever had that were purged, with the sizes of the contents."""
         ...
 
     async def stats(self) -> StoreStats:

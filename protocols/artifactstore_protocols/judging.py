@@ -51,6 +51,7 @@ from artifactstore_protocols.event_types.files_ingested import (
     check_contents,
     ingest_files,
     lost_contents,
+    refuse_purged,
 )
 from artifactstore_protocols.event_types.keep_policies_applied import application_needs, apply_keep_policies
 from artifactstore_protocols.event_types.keep_policy_deleted import delete_keep_policy
@@ -256,6 +257,7 @@ def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Pa
     """
     ingested = ingest_files(command, state, entries_max=entries_max)
     entries = () if ingested is None else ingested.entries
+    refuse_purged(entries, state)
     needed = {entry.digest for entry in entries if entry.digest}
     new = new_objects(command.stored, state, needed)
     check_contents(entries, new, command.stored, state)

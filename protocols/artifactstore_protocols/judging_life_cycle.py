@@ -4,6 +4,7 @@ from typing import assert_never
 
 from artifactstore_protocols.event_types import Payload
 from artifactstore_protocols.event_types.clock import confirm_clock, observe_clock
+from artifactstore_protocols.event_types.contents_purged import purge_contents, purge_needs
 from artifactstore_protocols.event_types.ending import ending_needs
 from artifactstore_protocols.event_types.hold_placed import place_hold, placing_needs
 from artifactstore_protocols.event_types.hold_released import release_hold
@@ -22,6 +23,7 @@ from artifactstore_protocols.life_cycle import (
     ReleaseHold,
     SetRetention,
 )
+from artifactstore_protocols.purging import PurgeContents
 from artifactstore_protocols.state import LogState, Needs
 
 __all__ = ["decide_life_cycle", "life_cycle_needs"]
@@ -36,6 +38,7 @@ type _Command = (
     | AddRetentionClass
     | ObserveClock
     | ConfirmClock
+    | PurgeContents
 )
 
 
@@ -52,6 +55,8 @@ def life_cycle_needs(command: _Command) -> Needs:
             return Needs(clock=True)
         case ConfirmClock():
             return Needs()
+        case PurgeContents():
+            return purge_needs(command.contents)
         case SetRetention():
             return ending_needs(command.package_id) | Needs(classes=frozenset({command.retention_class}))
         case DeletePackage() | ExpirePackage() | ExtendRetention():
@@ -85,5 +90,7 @@ def decide_life_cycle(command: _Command, state: LogState) -> Payload | None:
             return observe_clock(command, state)
         case ConfirmClock():
             return confirm_clock(command)
+        case PurgeContents():
+            return purge_contents(command, state)
         case _:
             assert_never(command)

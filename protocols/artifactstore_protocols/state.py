@@ -24,6 +24,7 @@ __all__ = [
     "ObjectState",
     "PackageState",
     "PlaceState",
+    "Purged",
     "StoreTotals",
     "TagState",
 ]
@@ -202,6 +203,14 @@ class ContentState(Struct, gc=False):
     size_bytes: int
 
 
+class Purged(NamedTuple):
+    """When a content was purged, in microseconds since 1970 UTC, by which principal, and why."""
+
+    at_us: int
+    by: str
+    reason: str
+
+
 class TagState(NamedTuple):
     """The package that a tag names, and whether the tag is protected."""
 
@@ -278,6 +287,7 @@ class LogState(Struct):
         contents: contents by primary digest.
         objects: by primary digest, every place where the content is or was.
         references: by primary digest, the number of entries of packages that refer to the content.
+        purged: by primary digest, the requested contents that were purged.
         counts: the counts of the entries themselves, and the sum of the packages' totals; None if not requested.
         schema_versions: the latest version of each schema, by name.
         schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
@@ -296,6 +306,7 @@ class LogState(Struct):
     contents: dict[bytes, ContentState] = field(default_factory=dict[bytes, ContentState])
     objects: dict[bytes, dict[Place, PlaceState]] = field(default_factory=dict[bytes, dict[Place, PlaceState]])
     references: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    purged: dict[bytes, Purged] = field(default_factory=dict[bytes, Purged])
     counts: tuple[EntryCounts, EntryCounts] | None = None
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
     schemas: dict[str, str] = field(default_factory=dict[str, str])

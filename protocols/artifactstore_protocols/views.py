@@ -34,6 +34,7 @@ __all__ = [
     "LOCATIONS",
     "PACKAGES",
     "PARENTS",
+    "PURGED",
     "REQUIREMENTS",
     "RETENTION",
     "SCHEMAS",
@@ -239,6 +240,9 @@ VALUES = ViewTable("artifact_values", ("package_number", "key", "annotation", "t
 PARENTS = ViewTable("artifact_parents", ("package_number", "parent_id", "manifest_digest"), key_columns=2)
 """The packages that packages are made from."""
 
+PURGED = ViewTable("purged_contents", ("digest_primary", "reason", "purged_by", "purged_at", "sequence"))
+"""The contents that were purged. `contents` keeps their rows."""
+
 VIEWS: tuple[ViewTable, ...] = (
     PACKAGES,
     CONTENTS,
@@ -254,6 +258,7 @@ VIEWS: tuple[ViewTable, ...] = (
     CLASSES,
     HOLDS,
     CLOCK,
+    PURGED,
     TOTALS,
 )
 

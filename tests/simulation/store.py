@@ -24,6 +24,7 @@ from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.package_listing import EntryListing, PackageFilter, PackageListing
 from artifactstore_protocols.paths import path_key
+from artifactstore_protocols.purging import PurgedContent
 from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
@@ -479,6 +480,26 @@ class SimulatedEventStore:
     async def collected_contents(self, addresses: Collection[ContentAddress]) -> frozenset[ContentAddress]:
         """See `EventStore`."""
         return await self._read("collected", lambda: self._log.tables.collected(addresses))
+
+    async def purged_contents(self, addresses: Collection[ContentAddress]) -> Mapping[ContentAddress, PurgedContent]:
+        """See `EventStore`."""
+
+        def look() -> Mapping[ContentAddress, PurgedContent]:
+            found = {ContentAddress.parse(each.content_address): each for each in self._log.tables.purged_contents()}
+            return {address: found[address] for address in addresses if address in found}
+
+        return await self._read("purged", look)
+
+    async def list_purged(self, *, after: str, limit: int) -> Sequence[PurgedContent]:
+        """See `EventStore`."""
+        return await self._read(
+            "purged",
+            lambda: [each for each in self._log.tables.purged_contents() if each.content_address > after][:limit],
+        )
+
+    async def places_of_purged(self, addresses: Collection[ContentAddress]) -> Sequence[tuple[Place, int]]:
+        """See `EventStore`."""
+        return await self._read("places", lambda: self._log.tables.places_of_purged(addresses))
 
     async def note_run(self, kind: RunKind, last: LastRun) -> None:
         """Note a backup or a verification."""

@@ -26,6 +26,7 @@ from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.package_listing import PackageFilter
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
+from artifactstore_protocols.purging import PurgedContent
 from artifactstore_protocols.records import (
     FileRecord,
     Hold,
@@ -52,6 +53,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    PURGED,
     REQUIREMENTS,
     RETENTION,
     SCHEMAS,
@@ -300,6 +302,37 @@ class Tables(MemoryViews):
         used = {row["digest_primary"] for row in self.rows(FILES)} | {row["digest_primary"] for row in self._current()}
         gone = {row["digest_primary"] for row in self.rows(LOCATIONS)} - used
         return frozenset(address for address in addresses if address.digest.raw in gone)
+
+    def purged_contents(self) -> list[PurgedContent]:
+        """The purged contents, in order of their addresses."""
+        contents = {row["digest_primary"]: row for row in self.rows(CONTENTS)}
+        found = [
+            PurgedContent(
+                _address(content),
+                number_of(content, "size_bytes"),
+                text_of(row, "reason"),
+                text_of(row, "purged_by"),
+                number_of(row, "purged_at"),
+                number_of(row, "sequence"),
+            )
+            for row in self.rows(PURGED)
+            for content in [contents[row["digest_primary"]]]
+        ]
+        return sorted(found, key=lambda each: each.content_address)
+
+    def places_of_purged(self, addresses: Collection[ContentAddress]) -> list[tuple[Place, int]]:
+        """See `EventStore.places_of_purged`."""
+        wanted = {str(address) for address in addresses}
+        sizes = {
+            ContentAddress.parse(each.content_address).digest.raw: each.size_bytes
+            for each in self.purged_contents()
+            if each.content_address in wanted
+        }
+        return [
+            (_place(row), sizes[digest])
+            for row in self.rows(LOCATIONS)
+            if (digest := bytes_of(row, "digest_primary")) in sizes
+        ]
 
     def flagged_counts(self) -> dict[str, int]:
         """See `EventStore.flagged_counts`."""

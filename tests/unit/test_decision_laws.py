@@ -96,6 +96,7 @@ def known(state: LogState, needed: Needs) -> LogState:
         },
         contents={key: content for key, content in deepcopy(state.contents).items() if key in needed.contents},
         objects={key: places for key, places in deepcopy(state.objects).items() if key in needed.contents},
+        purged={key: facts for key, facts in state.purged.items() if key in needed.contents},
         references={key: count for key, count in state.references.items() if key in needed.references},
         classes={
             name: duration_us

@@ -20,6 +20,7 @@ from artifactstore_protocols.event_types import (
     ClockConfirmed,
     ClockObserved,
     CommandNoted,
+    ContentsPurged,
     EntriesReleased,
     FilesIngested,
     HoldPlaced,
@@ -160,6 +161,10 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
     ),
     "v1.clock.observed": (ClockObserved(5), {"at_us": 5}),
     "v1.clock.confirmed": (ClockConfirmed(5), {"at_us": 5}),
+    "v1.contents.purged": (
+        ContentsPurged((ONE, TWO), (Place("local", FIRST_KEY),), "leaked"),
+        {"contents": [ONE, TWO], "objects": [["local", FIRST_KEY]], "reason": "leaked"},
+    ),
     "v1.hold.placed": (HoldPlaced("h", "p", "case"), {"hold_id": "h", "package_id": "p", "reason": "case"}),
     "v1.hold.released": (HoldReleased("h", "p"), {"hold_id": "h", "package_id": "p"}),
     "v1.retention.changed": (

@@ -16,6 +16,7 @@ from artifactstore_protocols.entries import Place, StoredObject, directory_entry
 from artifactstore_protocols.event_types import (
     ClockConfirmed,
     ClockObserved,
+    ContentsPurged,
     EntriesReleased,
     FilesIngested,
     HoldPlaced,
@@ -64,6 +65,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    PURGED,
     REQUIREMENTS,
     RETENTION,
     SCHEMAS,
@@ -188,6 +190,13 @@ HOLD_ROW: NamedCells = {
     "placed_at": 70,
     "sequence": 7,
 }
+PURGED_ROW: NamedCells = {
+    "digest_primary": DIGEST,
+    "reason": "leaked",
+    "purged_by": "ci",
+    "purged_at": 70,
+    "sequence": 7,
+}
 CLOCK_ROW: NamedCells = {"id": 1, "observed_at": 70, "sequence": 7}
 REQUIREMENT_ROW: NamedCells = {
     "glob": "nightly*",
@@ -259,6 +268,7 @@ ROWS = {
     CLASSES: CLASS_ROW,
     HOLDS: HOLD_ROW,
     CLOCK: CLOCK_ROW,
+    PURGED: PURGED_ROW,
     TOTALS: TOTALS_ROW,
 }
 PACKAGE_TOTALS: NamedCells = {
@@ -435,6 +445,13 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
         ObjectsReprieved((FIRST, SECOND)),
         [Update(LOCATIONS, key, {"state": "live", "changed_at": None, "rule": None}) for key in KEYS],
     ),
+    "contents purged": (
+        ContentsPurged((DIGEST,), (FIRST, SECOND), "leaked"),
+        [
+            put(PURGED, PURGED_ROW),
+            *(Update(LOCATIONS, key, {"state": "retired", "changed_at": 70, "rule": "purged"}) for key in KEYS),
+        ],
+    ),
     "retired when its grace is over": (
         ObjectsRetired((FIRST, SECOND), "condemned"),
         [Update(LOCATIONS, key, {"state": "retired", "changed_at": 70}) for key in KEYS],
@@ -527,6 +544,7 @@ def test_tables_and_columns_have_the_order_that_digests_of_earlier_releases_were
         ("added_retention_classes", ("name",)),
         ("artifact_holds", ("hold_id",)),
         ("store_clock", ("id",)),
+        ("purged_contents", ("digest_primary",)),
         ("store_totals", ("id",)),
     ]
     # The rows above are written in that order by hand.

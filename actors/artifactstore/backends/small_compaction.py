@@ -11,6 +11,7 @@ that dies leaves a whole file, which the next compaction continues.
 """
 
 import sqlite3
+import time
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Final
@@ -27,6 +28,8 @@ _STEP_BYTES: Final = 4 << 20
 _PAGES: Final = 4096
 _FREE_MIN_PAGES: Final = 1024
 _LAST: Final = (1 << 63) - 1
+_CUTS: Final = 10
+_CUT_AGAIN_S: Final = 0.02
 _CELLS: Final = """
 (SELECT id, row_bytes, key_bytes, CASE
     WHEN row_bytes <= :page - 35 THEN row_bytes
@@ -78,11 +81,16 @@ def compact(file: SmallFile, check_cancelled: Callable[[], None]) -> int:
         while _cut_off(file):
             check_cancelled()
     with file.between_transactions("copying the log of small objects") as connection:
-        # It would keep all writers out while it waits for readers. So it does not wait: if a reader needs the log, it
-        # fails without an error, and the next compaction or the last `close` cuts the log.
+        # It would keep all writers out while it waits for readers. So it does not wait, but tries again. If a reader
+        # needs the log for longer, the next compaction or the last `close` cuts it.
         waited_ms = _pragma(connection, "busy_timeout")
         connection.execute("PRAGMA busy_timeout = 0")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        for _ in range(_CUTS):
+            ((is_busy, *_counts),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if not is_busy:
+                break
+            check_cancelled()
+            time.sleep(_CUT_AGAIN_S)
         connection.execute(f"PRAGMA busy_timeout = {waited_ms}")
     return max(0, before - file.size_bytes())
 

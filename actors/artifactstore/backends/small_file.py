@@ -236,6 +236,7 @@ class SmallFile:
         try:
             self._check_table(connection)
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")  # a purge must leave no copy in a free page
             connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_BYTES // _PAGE_BYTES}")
         except BaseException:
             connection.close()

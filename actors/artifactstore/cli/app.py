@@ -49,6 +49,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "stats": ("stats",),
         "usage": ("du",),
         "collecting": ("gc",),
+        "purging": ("purge",),
         "verifying": ("verify", "repair"),
         "log_commands": ("replay", "events", "history"),
         "transfer": ("backup", "restore"),

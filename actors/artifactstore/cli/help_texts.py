@@ -126,6 +126,10 @@ Exits 3 if an object is still damaged or missing.""",
 
 Other commands may run meanwhile. An object stays for the grace after its last package went. An interrupted run is
 continued by the next one.""",
+        "purge": """Destroy contents for good, in store and backups.
+
+For leaked secrets and personal data. No hold prevents it, and nothing undoes it. The files stay in their packages and
+cannot be read, and the store never takes the content again. The reason stays in the log: do not repeat the secret.""",
         "replay": "Rebuild all tables from the log, and repair those that differ.",
         "events": """Print the log, one event a line; or export or import it.
 

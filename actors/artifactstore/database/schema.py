@@ -354,6 +354,17 @@ Table(
 )
 
 Table(
+    "purged_contents",
+    METADATA,
+    _bytes("digest_primary", key=True),
+    _text("reason"),
+    _text("purged_by"),
+    _integer("purged_at"),
+    _integer("sequence"),
+    sqlite_with_rowid=False,
+)
+
+Table(
     "store_totals",
     METADATA,
     _integer("id", key=True),

@@ -11,6 +11,7 @@ from artifactstore.database.bulk import Query, Steps, lookup, query, wanted
 from artifactstore.database.files import content_columns, entry_in, path_of
 from artifactstore.database.keep_policies import load_keep_policies
 from artifactstore.database.keeping import load_keeping
+from artifactstore.database.purged import load_purged
 from artifactstore.database.retention_classes import load_classes
 from artifactstore.database.schema import LIVE, ViewTables
 from artifactstore_protocols import views
@@ -135,6 +136,7 @@ def _load_contents(state: LogState, tables: ViewTables, digests: Iterable[bytes]
         state.contents[digest] = ContentState(algorithm, sha256, size_bytes)
     for digest, backend_id, object_key, *held in (yield lookup(_places(tables[LOCATIONS], database), keys)):
         state.load_place(digest, Place(backend_id, object_key), PlaceState(*held))
+    yield from load_purged(state, tables, [digest for (digest,) in keys], database)
 
 
 def _load_references(state: LogState, files: Table, digests: Iterable[bytes], database: str) -> Steps[None]:

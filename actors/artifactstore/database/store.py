@@ -9,6 +9,7 @@ from artifactstore.database import (
     events,
     keep_policies,
     keeping,
+    purged,
     queries,
     retention_classes,
     stats,
@@ -31,6 +32,7 @@ from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.package_listing import EntryListing, PackageListing
+from artifactstore_protocols.purging import PurgedContent
 from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
@@ -308,6 +310,18 @@ class SqlEventStore:
     async def collected_contents(self, addresses: Collection[ContentAddress]) -> frozenset[ContentAddress]:
         """Return the contents that were collected."""
         return await self._database.read(lambda connection: collectable.collected_contents(connection, addresses))
+
+    async def purged_contents(self, addresses: Collection[ContentAddress]) -> Mapping[ContentAddress, PurgedContent]:
+        """Return those of the contents that were purged."""
+        return await self._database.read(lambda connection: purged.purged_contents(connection, addresses))
+
+    async def list_purged(self, *, after: str, limit: int) -> Sequence[PurgedContent]:
+        """Return purged contents."""
+        return await self._database.read(lambda connection: purged.list_purged(connection, after, limit))
+
+    async def places_of_purged(self, addresses: Collection[ContentAddress]) -> Sequence[tuple[Place, int]]:
+        """Return the places that purged contents ever had."""
+        return await self._database.read(lambda connection: purged.places_of_purged(connection, addresses))
 
     async def stats(self) -> StoreStats:
         """Return the totals and the last backup."""

@@ -29,6 +29,7 @@ from artifactstore.ingest.files_cache import FilesCache
 from artifactstore.ingest.filling import Seen, fill
 from artifactstore.ingest.finalizing import build_manifest, finalized_package, newly_finalized
 from artifactstore.ingest.own_files import NOWHERE, OwnFiles, StorePlaces
+from artifactstore.ingest.purged import purged_file
 from artifactstore.ingest.refusals import SourceInsideStore
 from artifactstore.ingest.results import (
     created_package,
@@ -49,6 +50,7 @@ from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import IdempotencyConflict
 from artifactstore_protocols.identity import new_hasher
+from artifactstore_protocols.manifest import ManifestInvalid
 from artifactstore_protocols.media_types import check_media_type, media_type_of
 from artifactstore_protocols.messages import (
     AddDirectory,
@@ -350,7 +352,10 @@ class IngestActor(Actor[IngestRole]):
             build = partial(
                 build_manifest, principal=principal, finalized_at_us=now_us(), check_cancelled=check_cancelled
             )
-            payload, summary = await in_thread(partial(build, contents))
+            try:
+                payload, summary = await in_thread(partial(build, contents))
+            except ManifestInvalid as invalid:
+                raise await purged_file(self._store, contents) or invalid from None
             del contents  # frees the entries, the largest part of this process's memory
             command = commands.FinalizePackage(package_id, package.version, payload, summary)
             committed = await self._steps.commit(command, principal, None)

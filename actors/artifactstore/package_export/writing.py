@@ -21,6 +21,7 @@ from artifactstore.package_export.survey import complete_files, misnamed_files
 from artifactstore.package_export.target import ExportTarget
 from artifactstore.refusals import ExportIncomplete, TargetRefused
 from artifactstore_protocols.export_choice import ChosenEntries
+from artifactstore_protocols.purging import ContentPurged
 from artifactstore_protocols.records import ExportReport, FileRecord, IngestProgress, RefusedFile
 from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing, StorageError
 
@@ -149,7 +150,7 @@ class _Export:
         for file in large:
             try:
                 await self._write_large(file)
-            except (ObjectMissing, ObjectDamaged) as error:
+            except (ObjectMissing, ObjectDamaged, ContentPurged) as error:
                 self._note_unreadable(file, error)
 
     async def _fetch(self, files: Sequence[FileRecord], into: _Batch) -> None:
@@ -169,8 +170,8 @@ class _Export:
                 self._note_unreadable(file, content)
 
     def _note_unreadable(self, file: FileRecord, error: StorageError) -> None:
-        """Note a file that is damaged or missing, and raise any other error, or also this one without `keep_going`."""
-        if not self._keep_going or not isinstance(error, ObjectMissing | ObjectDamaged):
+        """Note a file that is damaged, missing or purged. Raise any other error, or all without `keep_going`."""
+        if not self._keep_going or not isinstance(error, ObjectMissing | ObjectDamaged | ContentPurged):
             raise error
         self._unreadable[file.path] = str(error)
 

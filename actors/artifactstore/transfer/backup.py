@@ -31,6 +31,7 @@ from artifactstore.transfer.objects import (
     objects_in_projection,
 )
 from artifactstore.transfer.pruning import Pruning
+from artifactstore.transfer.purged_objects import remove_purged
 from artifactstore_protocols.collection import ObjectTotals
 from artifactstore_protocols.dataplane import IngestResult, RangeRefused, SourceOverrun, SourceTruncated
 from artifactstore_protocols.event_store import EventStore
@@ -150,6 +151,7 @@ class _Backup:
             await self._pruning.look()
             await self._include_removals()
         digest = await self._write_log(after)
+        await remove_purged(self._store, self._objects, self._head)
         pruned = ObjectTotals() if self._pruning is None else await self._pruning.remove()
         return BackupReport(
             directory=self._directory.name,

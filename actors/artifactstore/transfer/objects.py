@@ -10,9 +10,11 @@ from msgspec.structs import replace
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.event_types import (
+    CONTENTS_PURGED,
     FILES_INGESTED,
     OBJECTS_RETIRED,
     OBJECTS_STORED,
+    ContentsPurged,
     FilesIngested,
     ObjectsRetired,
     ObjectsStored,
@@ -92,7 +94,9 @@ def named_by(events: Iterable[StoredEvent]) -> tuple[NamedObject, ...]:
 def retired_by(events: Iterable[StoredEvent]) -> frozenset[Place]:
     """Return the places that some events retire. No object is kept at them."""
     retired = (
-        cast("ObjectsRetired", stored.decode()) for stored in events if stored.event.type == OBJECTS_RETIRED.name
+        cast("ObjectsRetired | ContentsPurged", stored.decode())
+        for stored in events
+        if stored.event.type in {OBJECTS_RETIRED.name, CONTENTS_PURGED.name}
     )
     return frozenset(place for payload in retired for place in payload.objects)
 

@@ -13,6 +13,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types.base import EventType, PayloadInvalid
 from artifactstore_protocols.event_types.clock import CLOCK_CONFIRMED, CLOCK_OBSERVED, ClockConfirmed, ClockObserved
 from artifactstore_protocols.event_types.command_noted import COMMAND_NOTED, CommandNoted
+from artifactstore_protocols.event_types.contents_purged import CONTENTS_PURGED, ContentsPurged
 from artifactstore_protocols.event_types.entries_released import ENTRIES_RELEASED, EntriesReleased
 from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
 from artifactstore_protocols.event_types.hold_placed import HOLD_PLACED, HoldPlaced
@@ -54,6 +55,7 @@ __all__ = [
     "CLOCK_CONFIRMED",
     "CLOCK_OBSERVED",
     "COMMAND_NOTED",
+    "CONTENTS_PURGED",
     "ENTRIES_RELEASED",
     "EVENT_TYPES",
     "FILES_INGESTED",
@@ -85,6 +87,7 @@ __all__ = [
     "ClockConfirmed",
     "ClockObserved",
     "CommandNoted",
+    "ContentsPurged",
     "EntriesReleased",
     "EventType",
     "FilesIngested",
@@ -152,6 +155,7 @@ type Payload = (
     | RetentionChanged
     | ClockObserved
     | ClockConfirmed
+    | ContentsPurged
     | SchemaRequirementSet
     | SchemaRequirementDeleted
 )
@@ -186,6 +190,7 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         RetentionChanged: RETENTION_CHANGED,
         ClockObserved: CLOCK_OBSERVED,
         ClockConfirmed: CLOCK_CONFIRMED,
+        ContentsPurged: CONTENTS_PURGED,
         SchemaRequirementSet: SCHEMA_REQUIREMENT_SET,
         SchemaRequirementDeleted: SCHEMA_REQUIREMENT_DELETED,
     }

@@ -20,7 +20,12 @@ from artifactstore_protocols.event_types.base import (
     require_shortest,
 )
 from artifactstore_protocols.event_types.ending import check_not_gone
-from artifactstore_protocols.event_types.objects_stored import OBJECTS_STORED, bytes_brought, is_later_generation
+from artifactstore_protocols.event_types.objects_stored import (
+    OBJECTS_STORED,
+    bytes_brought,
+    check_not_purged,
+    is_later_generation,
+)
 from artifactstore_protocols.event_types.placing import Totals, entry_needs, place_entries
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, Digest
 from artifactstore_protocols.ids import check_id
@@ -212,6 +217,16 @@ def check_contents(
         known = {digest: [*receipts.get(digest, ()), *sorted(state.places_of(digest))] for digest in refused}
         places = {addresses[digest]: _next_place(places) for digest, places in known.items() if places}
         raise ObjectsNotStored(next(iter(refused.values())).path, tuple(addresses.values()), places)
+
+
+def refuse_purged(entries: Sequence[Entry], state: LogState) -> None:
+    """Refuse entries whose content was purged.
+
+    Raises:
+        ContentPurged: the content of a file was.
+    """
+    for entry in entries if state.purged else ():
+        check_not_purged(entry.digest, state, entry.path)
 
 
 def _is_usable(digest: bytes, receipts: Sequence[Place], state: LogState) -> bool:

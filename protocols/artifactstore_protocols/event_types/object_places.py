@@ -25,6 +25,7 @@ __all__ = [
     "needs",
     "place_updates",
     "places_codec",
+    "places_in",
 ]
 
 PLACES_MAX: Final = 16 * OBJECTS_MAX
@@ -75,12 +76,18 @@ def places_codec[P: _Places](
                 allowed is not None and texts[field] not in allowed
             ):
                 raise PayloadInvalid(name, f"it has another {field} than such an event can have")
-        return make(objects=_places(name, cast("list[Any]", value["objects"])), **texts)
+        return make(objects=places_in(name, cast("list[Any]", value["objects"])), **texts)
 
     return Codec(encode, decode)
 
 
-def _places(name: str, value: Sequence[Any]) -> tuple[Place, ...]:
+def places_in(name: str, value: Sequence[Any], *, at_least: int = 1) -> tuple[Place, ...]:
+    """Return the places in a payload, after checking their number and each of them.
+
+    Raises:
+        PayloadInvalid: the value is not such a list.
+        KeyRefused, InvalidValue: a key does not belong to a content.
+    """
     places: list[Place] = []
     for each in value:
         if type(each) is not list or [type(part) for part in cast("list[object]", each)] != [str] * _PLACE_FIELDS:
@@ -89,8 +96,8 @@ def _places(name: str, value: Sequence[Any]) -> tuple[Place, ...]:
         check_place(*place)
         digest_at(place)
         places.append(place)
-    if not 0 < len(places) <= PLACES_MAX:
-        raise PayloadInvalid(name, f"it has 1 to {PLACES_MAX} objects")
+    if not at_least <= len(places) <= PLACES_MAX:
+        raise PayloadInvalid(name, f"it has {at_least} to {PLACES_MAX} objects")
     return tuple(places)
 
 

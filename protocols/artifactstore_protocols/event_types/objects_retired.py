@@ -73,7 +73,7 @@ def _check_unused(place: Place, cause: str, state: LogState) -> None:
     count, places = state.references.get(digest, 0), state.places_of(digest)
     if cause == CONDEMNED and count:
         raise ProjectionDamaged(f"object {place.object_key}", f"in {count} entries", "condemned, so in none")
-    if cause == ORPHAN and not any(held.is_current for held in places.values()):
+    if cause == ORPHAN and digest not in state.purged and not any(held.is_current for held in places.values()):
         if count:
             raise ProjectionDamaged(f"content {digest.hex()}", f"in {count} entries and nowhere stored", "stored")
         if digest in state.contents and not places:
@@ -95,8 +95,9 @@ def _judge(payload: ObjectsRetired, _stored: "StoredEvent", state: LogState) -> 
             continue
         if held != (CONDEMNED if payload.cause == CONDEMNED else None):
             raise InvalidValue("object", named, f"it is {held or 'unknown'}, and not {payload.cause}")
-        stored_elsewhere = any(other.is_current for at, other in state.places_of(digest).items() if at != place)
-        if state.references.get(digest) and not (payload.cause == ORPHAN and stored_elsewhere):
+        elsewhere = any(other.is_current for at, other in state.places_of(digest).items() if at != place)
+        unneeded = elsewhere or digest in state.purged
+        if state.references.get(digest) and not (payload.cause == ORPHAN and unneeded):
             raise InvalidValue("object", named, "entries of packages refer to its content")
 
 

@@ -18,8 +18,9 @@ from artifactstore_protocols.event_types.base import (
     fields_of,
     require_shortest,
 )
-from artifactstore_protocols.identity import PRIMARY_ALGORITHM
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, Digest
 from artifactstore_protocols.object_keys import first_key, first_key_of, parse_key
+from artifactstore_protocols.purging import ContentPurged
 from artifactstore_protocols.state import ContentState, LogState, Needs, PlaceState
 from artifactstore_protocols.storage import RestoreStatus, RetrievalTier
 from artifactstore_protocols.views import CONTENTS, LOCATIONS, Put, PutIfAbsent, Row, RowOperation
@@ -32,6 +33,7 @@ __all__ = [
     "OBJECTS_STORED",
     "ObjectsStored",
     "bytes_brought",
+    "check_not_purged",
     "is_later_generation",
     "new_objects",
     "superseded",
@@ -75,6 +77,7 @@ def new_objects(
 
     Raises:
         InvalidValue: two different contents have the same address, or a key belongs to another content.
+        ContentPurged: a content was purged.
     """
     new: dict[tuple[bytes, str], StoredObject] = {}
     contents: dict[bytes, tuple[bytes, int]] = {}
@@ -92,12 +95,23 @@ def new_objects(
         places = state.places_of(digest)
         if digest not in needed and all(held.state != "live" for held in places.values()):
             continue
+        check_not_purged(digest, state)
         if place in places or any(held.is_usable and is_later_generation(at, place) for at, held in places.items()):
             continue
         twin = new.setdefault((digest, place.backend_id), each)
         if is_later_generation(place, twin.place):
             new[digest, place.backend_id] = each
     return tuple(new.values())
+
+
+def check_not_purged(digest: bytes, state: LogState, path: str = "") -> None:
+    """Refuse a content that was purged; `path` is of the file that has it.
+
+    Raises:
+        ContentPurged: it was.
+    """
+    if (purged := state.purged.get(digest)) is not None:
+        raise ContentPurged(str(ContentAddress(Digest(PRIMARY_ALGORITHM, digest.hex()))), *purged, path)
 
 
 def bytes_brought(new: Iterable[StoredObject], state: LogState) -> int:

@@ -194,6 +194,7 @@ COMMANDS = [
     ("verify",),
     ("repair",),
     ("gc",),
+    ("purge",),
     ("replay",),
     ("events",),
     ("history",),

@@ -35,6 +35,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    PURGED,
     REQUIREMENTS,
     RETENTION,
     SCHEMAS,
@@ -81,6 +82,7 @@ _CHANGED: dict[ViewTable, NamedCells] = {
     PARENTS: {"manifest_digest": "another"},
     CLOCK: {"observed_at": 0},
     HOLDS: {"package_id": "another", "reason": "none"},
+    PURGED: {"reason": "none", "purged_at": 0},
 }
 
 

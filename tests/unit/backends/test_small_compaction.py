@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,3 +138,25 @@ def test_a_reader_keeps_its_snapshot_and_the_log_until_it_ends(
 def test_a_root_without_small_objects_has_nothing_to_compact(backend: SmallBackend, tmp_path: Path) -> None:
     assert backend.compact(lambda: None) == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_file_has_a_deleted_object_any_more_once_short_readers_have_ended(
+    backend: SmallBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = b"password=hunter2 " * 20
+    others = [number.to_bytes(len(secret)) for number in range(200)]  # of one size, so that no row is moved
+    put_all(backend, [*others[:100], secret, *others[100:]])
+    reader = sqlite3.connect(file_below(tmp_path), isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM objects").fetchone() == (201,)
+    backend.delete_many([key_of(secret)])
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        reader.close()
+
+    monkeypatch.setattr(time, "sleep", pause)
+    backend.compact(lambda: None)
+    assert len(pauses) == 1
+    assert not [path for path in file_below(tmp_path).parent.iterdir() if secret[:64] in path.read_bytes()]
