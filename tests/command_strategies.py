@@ -720,7 +720,7 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(TagSet, text, text, st.booleans()),
         st.builds(TagDeleted, text),
         st.builds(KeepPolicySet, text, metadata),
-        st.builds(RetentionClassAdded, text, st.integers(0, 2**53)),
+        st.builds(RetentionClassAdded, text, st.integers(0, 2**53 - 1)),
         st.builds(KeepPolicyDeleted, text),
         st.builds(PackageDeleted, text, text),
         st.builds(ClockObserved, number),
