@@ -51,6 +51,7 @@ from artifactstore_protocols.event_types import (
     PackageFinalized,
     Payload,
     RetentionChanged,
+    RetentionClassAdded,
     SchemaRequirementDeleted,
     SchemaRequirementSet,
     StoreVerified,
@@ -74,6 +75,7 @@ from strategies import metadata_maps, paths
 __all__ = [
     "BACKEND_ID",
     "LOG_BEGUN",
+    "AddAClass",
     "Annotate",
     "ApplyKeepPolicy",
     "Condemn",
@@ -477,6 +479,14 @@ class Retain:
 
 
 @dataclass(frozen=True, slots=True)
+class AddAClass:
+    """Somebody adds a retention class."""
+
+    name: str
+    duration_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Extend:
     """Somebody extends a retention."""
 
@@ -531,6 +541,7 @@ type Step = (
     | PlaceAHold
     | Purge
     | Release
+    | AddAClass
     | Retain
     | Extend
     | Observe
@@ -606,7 +617,8 @@ _STEPS = st.one_of(
     st.builds(PlaceAHold, st.integers(1, 3), st.sampled_from([1, 1, 2])),
     st.builds(Purge, st.sampled_from([(b"x",), (b"yy",), (b"x", b"yy")])),
     st.builds(Release, st.integers(1, 3)),
-    st.builds(Retain, st.sampled_from([1, 1, 2]), st.sampled_from([*RETENTION_CLASSES, "", 1, 10**15])),
+    st.builds(AddAClass, st.sampled_from(["forever", "release"]), st.integers(1, 2)),
+    st.builds(Retain, st.sampled_from([1, 1, 2]), st.sampled_from(["forever", *RETENTION_CLASSES, "", 1, 10**15])),
     st.builds(Extend, st.sampled_from([1, 1, 2]), st.sampled_from([1, 10**15]), _TIMES),
     st.builds(Delete, st.sampled_from([1, 2, 2]), st.booleans(), _TIMES),
     st.builds(LetGo, st.sampled_from([1, 2, 2]), st.sampled_from(["!", "a", "c"]), st.sampled_from(["c", "ÿ"])),
@@ -708,6 +720,7 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(TagSet, text, text, st.booleans()),
         st.builds(TagDeleted, text),
         st.builds(KeepPolicySet, text, metadata),
+        st.builds(RetentionClassAdded, text, st.integers(0, 2**53 - 1)),
         st.builds(KeepPolicyDeleted, text),
         st.builds(PackageDeleted, text, text),
         st.builds(ClockObserved, number),

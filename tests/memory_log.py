@@ -34,6 +34,7 @@ from artifactstore_protocols.keep_policies import ApplyKeepPolicies
 from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import (
     CUSTOM,
+    AddRetentionClass,
     ConfirmClock,
     DeletePackage,
     ExpirePackage,
@@ -63,6 +64,7 @@ from artifactstore_protocols.views import (
 from command_strategies import (
     BACKEND_ID,
     LOG_BEGUN,
+    AddAClass,
     Annotate,
     ApplyKeepPolicy,
     Condemn,
@@ -171,7 +173,7 @@ class MemoryLog:
                 return ReleaseEntries(package_id_of(step.package), step.first, step.last)
             case Observe():
                 return (ConfirmClock if step.confirmed else ObserveClock)(step.at_us)
-            case PlaceAHold() | Release() | Retain() | Extend():
+            case PlaceAHold() | Release() | Retain() | Extend() | AddAClass():
                 return _of_keeping(step)
             case Annotate():
                 return AnnotatePackage(package_id_of(step.package), step.annotations, step.removed)
@@ -256,8 +258,10 @@ def _of_names(step: SetATag | DeleteATag | SetAKeepPolicy | DeleteAKeepPolicy | 
             return ApplyKeepPolicies(step.group, "nightly", tuple(map(package_id_of, step.packages)), 1 << 50)
 
 
-def _of_keeping(step: PlaceAHold | Release | Retain | Extend) -> Command:
+def _of_keeping(step: PlaceAHold | Release | Retain | Extend | AddAClass) -> Command:
     match step:
+        case AddAClass():
+            return AddRetentionClass(step.name, step.duration_us)
         case PlaceAHold():
             return PlaceHold(package_id_of(1000 + step.hold), package_id_of(step.package), "a case")
         case Release():

@@ -30,6 +30,7 @@ from artifactstore_protocols.state import (
 )
 from artifactstore_protocols.verification import DueKey
 from artifactstore_protocols.views import (
+    CLASSES,
     CLOCK,
     CONTENTS,
     FILES,
@@ -173,6 +174,7 @@ class MemoryViews:
         for row in self.rows(TAGS):
             state.set_tag(text_of(row, "tag"), TagState(text_of(row, "package_id"), bool(row["protected"])))
         state.keep_policies.update(self.keep_rules())
+        state.classes.update((text_of(row, "name"), number_of(row, "duration_us")) for row in self.rows(CLASSES))
         state.groups.update(self.groups())
         self._retain(state, events)
         for row in self.rows(FILES):

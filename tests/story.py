@@ -8,6 +8,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
 from artifactstore_protocols.verification import EVERY_OBJECT, Sample
 from command_strategies import (
+    AddAClass,
     Annotate,
     ApplyKeepPolicy,
     Condemn,
@@ -157,6 +158,11 @@ STORY: list[Step] = [
     Expire(5, "policy:nightly", 0),
     SetATag("keep", 5, False),
     Delete(5, False),
+    Retain(5, "release"),
+    AddAClass("release", 10**12),
+    AddAClass("release", 10**12),
+    AddAClass("release", 1),
+    Retain(5, "release"),
     Retain(5, "short"),
     Retain(5, "long"),
     Retain(5, 1),

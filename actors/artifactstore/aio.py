@@ -44,6 +44,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.retention import RetentionClass
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
@@ -189,6 +190,7 @@ class AsyncioRegistry:
     unrequire_schema = _awaitable(Registry.unrequire_schema)
     set_tag = _awaitable(Registry.set_tag)
     delete_tag = _awaitable(Registry.delete_tag)
+    add_retention_class = _awaitable(Registry.add_retention_class)
     set_keep_policy = _awaitable(Registry.set_keep_policy)
     get_keep_policy = _awaitable(Registry.get_keep_policy)
     delete_keep_policy = _awaitable(Registry.delete_keep_policy)
@@ -317,6 +319,10 @@ class AsyncioRegistry:
     def list_tags(self) -> AsyncGenerator[Tag]:
         """Iterate over all tags, in the order of the names."""
         return _items(self.portal.iterate(Registry.list_tags))
+
+    def list_retention_classes(self) -> AsyncGenerator[RetentionClass]:
+        """See `Registry.list_retention_classes`."""
+        return _items(self.portal.iterate(Registry.list_retention_classes))
 
     def list_keep_policies(self) -> AsyncGenerator[KeepPolicy]:
         """Iterate over all keep policies, in the order of their groups."""

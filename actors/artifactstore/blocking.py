@@ -44,6 +44,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.retention import RetentionClass
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
@@ -134,6 +135,7 @@ class BlockingRegistry:
     unrequire_schema = _blocking(Registry.unrequire_schema)
     set_tag = _blocking(Registry.set_tag)
     delete_tag = _blocking(Registry.delete_tag)
+    add_retention_class = _blocking(Registry.add_retention_class)
     set_keep_policy = _blocking(Registry.set_keep_policy)
     get_keep_policy = _blocking(Registry.get_keep_policy)
     delete_keep_policy = _blocking(Registry.delete_keep_policy)
@@ -263,6 +265,10 @@ class BlockingRegistry:
     def list_tags(self) -> Generator[Tag]:
         """Iterate over all tags, in the order of the names."""
         return _items(self.portal, self.portal.iterate(Registry.list_tags))
+
+    def list_retention_classes(self) -> Generator[RetentionClass]:
+        """See `Registry.list_retention_classes`."""
+        return _items(self.portal, self.portal.iterate(Registry.list_retention_classes))
 
     def list_keep_policies(self) -> Generator[KeepPolicy]:
         """Iterate over all keep policies, in the order of their groups."""

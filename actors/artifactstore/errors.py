@@ -106,7 +106,7 @@ if TYPE_CHECKING:
     )
     from artifactstore_protocols.paths import PathRefused
     from artifactstore_protocols.purging import ContentPurged, PurgeUnconfirmed
-    from artifactstore_protocols.retention import UnknownRetentionClass
+    from artifactstore_protocols.retention import RetentionClassTaken, UnknownRetentionClass
     from artifactstore_protocols.root_markers import CollectionRefused
     from artifactstore_protocols.schema_requirements import SchemaNotRequired, SchemaRequired
     from artifactstore_protocols.storage import (
@@ -223,6 +223,7 @@ __all__ = [
     "Refusal",
     "Refused",
     "RepairSourceRefused",
+    "RetentionClassTaken",
     "SameStore",
     "SchemaDiffers",
     "SchemaNotFound",

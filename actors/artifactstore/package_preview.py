@@ -11,6 +11,7 @@ from artifactstore_protocols.messages import OpenPackage
 from artifactstore_protocols.metadata_schema import SchemaNotFound, check_with_schema, parse_reference
 from artifactstore_protocols.packages import NotFinalized
 from artifactstore_protocols.records import MetadataSchema
+from artifactstore_protocols.retention import retention_class
 from artifactstore_protocols.schema_requirements import applied_schema
 
 __all__ = ["find_schema", "preview_package"]
@@ -30,6 +31,11 @@ async def find_schema(store: EventStore, schema: str) -> MetadataSchema:
     return found
 
 
+async def _durations(store: EventStore) -> dict[str, int]:
+    added = await store.retention_classes()
+    return {each.name: each.duration_us for each in added if each.duration_us is not None}
+
+
 async def preview_package(store: EventStore, package: OpenPackage) -> str | None:
     """Return the schema that a package would have, as `NAME@VERSION`; None for none.
 
@@ -37,6 +43,7 @@ async def preview_package(store: EventStore, package: OpenPackage) -> str | None
         ArtifactStoreError: the package would be refused.
     """
     check_creation(package)
+    retention_class(package.retention_class, await _durations(store))
     given = None if package.schema is None else await _reference(store, package.schema)
     schema = applied_schema(package.name, given, await store.schema_requirements())
     if schema is not None:

@@ -71,6 +71,7 @@ from artifactstore_protocols.keep_policies import KeepPolicy, KeepPolicyNotFound
 from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import (
     CUSTOM,
+    AddRetentionClass,
     ConfirmClock,
     DeletePackage,
     ExtendRetention,
@@ -142,7 +143,7 @@ from artifactstore_protocols.records import (
     VerifyProgress,
     VerifyReport,
 )
-from artifactstore_protocols.retention import DEFAULT_RETENTION
+from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES, RetentionClass, added_class
 from artifactstore_protocols.selection import EVERYTHING, Selection
 from artifactstore_protocols.storage import HeldFile, KnownObject, StorageError
 from artifactstore_protocols.store_stats import StoreStats
@@ -675,6 +676,31 @@ class Registry:
         command = ExtendRetention(package_id, longer_us, environment.get().now_us())
         await self._commit(command, principal, idempotency_key)
         return await self._store.package(package_id)
+
+    @checked
+    async def add_retention_class(
+        self, name: str, duration: str, *, principal: str = DEFAULT_PRINCIPAL
+    ) -> RetentionClass:
+        """Add a retention class, and return it. It never changes, so packages keep what they were promised.
+
+        Args:
+            name: 1 to 40 of a-z, 0-9, `_` and `-`, the first a letter, and no class that every store has.
+            duration: how long a package is kept after it was finalized, such as `90d` (or m, h, w).
+            principal: the principal.
+
+        Raises:
+            RetentionClassTaken: the store has the class already, with another duration.
+            InvalidValue: the name or the duration is none, or every store has a class of this name.
+        """
+        command = AddRetentionClass(name, _duration_us(duration))
+        await self._commit(command, principal, None)
+        return added_class(name, command.duration_us)
+
+    @checked
+    async def list_retention_classes(self) -> AsyncGenerator[RetentionClass]:
+        """Yield the classes that every store has, and then those that were added, in the order of their names."""
+        for each in (*RETENTION_CLASSES.values(), *await self._store.retention_classes()):
+            yield each
 
     @checked
     async def explain_retention(self, package: str) -> RetentionReport:

@@ -49,6 +49,27 @@ def _create_schemas() -> None:
     )
 
 
+def _create_rules() -> None:
+    op.create_table(
+        "keep_policies",
+        text("package_group"),
+        octets("rules"),
+        text("set_by"),
+        integer("set_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("package_group", name="pk_keep_policies"),
+    )
+    op.create_table(
+        "added_retention_classes",
+        text("name"),
+        integer("duration_us"),
+        text("added_by"),
+        integer("added_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("name", name="pk_added_retention_classes"),
+    )
+
+
 def _create_purged() -> None:
     op.create_table(
         "purged_contents",
@@ -338,15 +359,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     )
     op.create_index("ix_artifact_parents_parent_id_package_number", "artifact_parents", ["parent_id", "package_number"])
 
-    op.create_table(
-        "keep_policies",
-        text("package_group"),
-        octets("rules"),
-        text("set_by"),
-        integer("set_at"),
-        integer("sequence"),
-        sa.PrimaryKeyConstraint("package_group", name="pk_keep_policies"),
-    )
+    _create_rules()
 
 
 def downgrade() -> None:
@@ -354,6 +367,7 @@ def downgrade() -> None:
         "store_totals",
         "purged_contents",
         "keep_policies",
+        "added_retention_classes",
         "store_clock",
         "artifact_parents",
         "artifact_values",

@@ -33,6 +33,7 @@ from artifactstore_protocols.ids import check_id, is_id
 from artifactstore_protocols.keep_policies import ApplyKeepPolicies
 from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import (
+    AddRetentionClass,
     ConfirmClock,
     DeletePackage,
     ExpirePackage,
@@ -584,6 +585,7 @@ type Command = (
     | ReleaseHold
     | SetRetention
     | ExtendRetention
+    | AddRetentionClass
     | ObserveClock
     | ConfirmClock
     | PurgeContents

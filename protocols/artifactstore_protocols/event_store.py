@@ -32,6 +32,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.retention import RetentionClass
 from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
@@ -388,6 +389,10 @@ class EventStore(Protocol):
 
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """Return up to `limit` tags after a name, in the bytewise order of their names."""
+        ...
+
+    async def retention_classes(self) -> Sequence[RetentionClass]:
+        """Return the retention classes that the store has added, in the order of their names."""
         ...
 
     async def keep_policies(self) -> Sequence[KeepPolicy]:

@@ -11,7 +11,9 @@ from artifactstore_protocols.event_types.hold_released import release_hold
 from artifactstore_protocols.event_types.package_deleted import delete_package
 from artifactstore_protocols.event_types.package_expired import expire_package
 from artifactstore_protocols.event_types.retention_changed import extend_retention, set_retention
+from artifactstore_protocols.event_types.retention_class_added import add_retention_class
 from artifactstore_protocols.life_cycle import (
+    AddRetentionClass,
     ConfirmClock,
     DeletePackage,
     ExpirePackage,
@@ -33,6 +35,7 @@ type _Command = (
     | ReleaseHold
     | SetRetention
     | ExtendRetention
+    | AddRetentionClass
     | ObserveClock
     | ConfirmClock
     | PurgeContents
@@ -46,6 +49,8 @@ def life_cycle_needs(command: _Command) -> Needs:
             return placing_needs(command.hold_id, command.package_id)
         case ReleaseHold():
             return Needs(holds=frozenset({command.hold_id}))
+        case AddRetentionClass():
+            return Needs(classes=frozenset({command.name}))
         case ObserveClock():
             return Needs(clock=True)
         case ConfirmClock():
@@ -54,7 +59,9 @@ def life_cycle_needs(command: _Command) -> Needs:
             return purge_needs(command.contents)
         case DeletePackage():
             return ending_needs(command.package_id) | Needs(clock=True)
-        case ExpirePackage() | SetRetention() | ExtendRetention():
+        case SetRetention():
+            return ending_needs(command.package_id) | Needs(classes=frozenset({command.retention_class}))
+        case ExpirePackage() | ExtendRetention():
             return ending_needs(command.package_id)
         case _:
             assert_never(command)
@@ -79,6 +86,8 @@ def decide_life_cycle(command: _Command, state: LogState) -> Payload | None:
             return set_retention(command, state)
         case ExtendRetention():
             return extend_retention(command, state)
+        case AddRetentionClass():
+            return add_retention_class(command, state)
         case ObserveClock():
             return observe_clock(command, state)
         case ConfirmClock():

@@ -11,6 +11,7 @@ from artifactstore_protocols.canonical import INTEGER_MAX, RecordValue
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.names import check_name
+from artifactstore_protocols.retention import check_new_class
 from artifactstore_protocols.typed import check_fields
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "CUSTOM",
     "DURATION_US_MAX",
     "RETENTION_ENDED",
+    "AddRetentionClass",
     "ConfirmClock",
     "DeletePackage",
     "ExpirePackage",
@@ -171,6 +173,27 @@ class SetRetention(LifeCycleCommand, frozen=True):
     @override
     def asked(self) -> list[RecordValue]:
         return ["retention", self.package_id, self.retention_class, self.duration_us]
+
+
+class AddRetentionClass(LifeCycleCommand, frozen=True):
+    """A command that adds a retention class, which never changes.
+
+    Attributes:
+        name: its name.
+        duration_us: how long a package is kept after it was finalized, in microseconds.
+    """
+
+    name: str
+    duration_us: int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_new_class(self.name)
+        _check_duration(self.duration_us)
+
+    @override
+    def asked(self) -> list[RecordValue]:
+        return ["retention class", self.name, self.duration_us]
 
 
 class ExtendRetention(LifeCycleCommand, frozen=True):

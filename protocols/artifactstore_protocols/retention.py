@@ -1,9 +1,10 @@
-"""Retention classes: how long a finalized package is kept. Every store has the same five immutable classes.
+"""Retention classes: how long a finalized package is kept. Every store has five, and can have more. None ever changes.
 
 A class name is resolved to its duration once, when a package is created, and the event records the duration. So a later
 release with another table does not change the retention of existing packages.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,18 +12,23 @@ from typing import override
 
 from msgspec import Struct
 
-from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 
 __all__ = [
     "DEFAULT_RETENTION",
     "RETENTION_CLASSES",
     "RetentionClass",
+    "RetentionClassTaken",
     "UnknownRetentionClass",
+    "added_class",
+    "check_new_class",
     "is_permanent",
     "retention_class",
 ]
 
 _DAY_US = 86_400_000_000
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+_NONE: Mapping[str, int] = MappingProxyType({})
 
 
 class RetentionClass(Struct, frozen=True):
@@ -47,7 +53,22 @@ class UnknownRetentionClass(ArtifactStoreError):
 
     @override
     def __str__(self) -> str:
-        return f"unknown retention class {self.name!r}; use one of {', '.join(RETENTION_CLASSES)}"
+        known = ", ".join(RETENTION_CLASSES)
+        advice = f"use {known}, or one that `artifactstore retention class add` has added"
+        return f"unknown retention class {self.name!r}; {advice}"
+
+
+@dataclass(eq=False)
+class RetentionClassTaken(ArtifactStoreError):
+    """A retention class of this name has another duration, and a class never changes."""
+
+    name: str
+    duration_us: int
+
+    @override
+    def __str__(self) -> str:
+        hours = self.duration_us / (_DAY_US // 24)
+        return f"retention class {self.name!r} keeps packages for {hours:g} hours and never changes; add another name"
 
 
 RETENTION_CLASSES: Mapping[str, RetentionClass] = MappingProxyType(
@@ -66,19 +87,42 @@ RETENTION_CLASSES: Mapping[str, RetentionClass] = MappingProxyType(
 DEFAULT_RETENTION = "standard"
 
 
+def check_new_class(name: str) -> None:
+    """Check the name of a class that a store adds.
+
+    Raises:
+        InvalidValue: it is no name, or every store has a class of this name.
+    """
+    if _NAME.fullmatch(name) is None or name == "custom":
+        reason = "use 1 to 40 of a-z, 0-9, _ and -, the first a letter; and not 'custom'"
+        raise InvalidValue("retention class", name[:60], reason)
+    if name in RETENTION_CLASSES:
+        raise InvalidValue("retention class", name, "every store has it, and it never changes; choose another name")
+
+
 def is_permanent(name: str) -> bool:
     """Return whether a retention class never expires. A name that is no class is not permanent."""
     found = RETENTION_CLASSES.get(name)
     return found is not None and found.duration_us is None
 
 
-def retention_class(name: str) -> RetentionClass:
+def added_class(name: str, duration_us: int) -> RetentionClass:
+    """Return a class that a store has added."""
+    return RetentionClass(name, duration_us, "added to this store")
+
+
+def retention_class(name: str, added: Mapping[str, int] = _NONE) -> RetentionClass:
     """Return the retention class with this name.
+
+    Args:
+        name: the name.
+        added: the durations of the classes that the store has added, by name.
 
     Raises:
         UnknownRetentionClass: no retention class has this name.
     """
-    try:
+    if name in RETENTION_CLASSES:
         return RETENTION_CLASSES[name]
-    except KeyError:
-        raise UnknownRetentionClass(name) from None
+    if name in added:
+        return added_class(name, added[name])
+    raise UnknownRetentionClass(name)

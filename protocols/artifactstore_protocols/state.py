@@ -64,6 +64,8 @@ class Needs(Struct, frozen=True):
         occupants: the ids of packages whose needed entries may be replaced. The contents of these entries are needed,
             too.
         clock: whether the time that the store saw last is needed.
+        classes: the names of the needed retention classes that the store has added. Those of the packages in
+            `described` are needed, too.
         names: the names of packages to create. Loads all requirements, and the schemas that these names require.
         requirements: whether all requirements are needed: which names require which schema.
     """
@@ -85,6 +87,7 @@ class Needs(Struct, frozen=True):
     occupants: frozenset[str] = frozenset()
     ranges: frozenset[tuple[str, str, str]] = frozenset()
     clock: bool = False
+    classes: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
     requirements: bool = False
 
@@ -301,6 +304,7 @@ class LogState(Struct):
         requirements: the schemas that packages must have, as `NAME@VERSION`, by globs for the packages' names.
         tags: tags by name.
         holds: the package of each hold, by the id of the hold.
+        classes: the durations of retention classes that the store has added, in microseconds, by name.
         clock_us: the time that was observed or confirmed last, or at first the time when the log began; None in an
             empty log, or if not requested.
         log_time_us: the time of the last event; 0 in an empty log. No later event has an earlier time, unless somebody
@@ -323,6 +327,7 @@ class LogState(Struct):
     keep_policies: dict[str, KeepRules] = field(default_factory=dict[str, KeepRules])
     groups: dict[str, dict[str, Candidate]] = field(default_factory=dict[str, dict[str, Candidate]])
     holds: dict[str, str] = field(default_factory=dict[str, str])
+    classes: dict[str, int] = field(default_factory=dict[str, int])
     clock_us: int | None = None
     log_time_us: int = 0
     commands: set[str] = field(default_factory=set[str])

@@ -22,6 +22,7 @@ from artifactstore_protocols.identity import Digest
 from artifactstore_protocols.verification import DueKey
 
 __all__ = [
+    "CLASSES",
     "CLOCK",
     "CONTENTS",
     "FILES",
@@ -197,6 +198,9 @@ REQUIREMENTS = ViewTable("schema_requirements", ("glob", "schema", "set_by", "se
 TAGS = ViewTable("artifact_tags", ("tag", "package_id", "protected", "set_by", "set_at", "sequence"))
 """The tags that exist. The events of a tag, with the subject `tag:` and the tag, are its history."""
 
+CLASSES = ViewTable("added_retention_classes", ("name", "duration_us", "added_by", "added_at", "sequence"))
+"""The retention classes that the store has besides those of every store."""
+
 KEEP_POLICIES = ViewTable("keep_policies", ("package_group", "rules", "set_by", "set_at", "sequence"))
 """The keep policies. `package_group` is a package name or a glob of names, and `rules` a CBOR map."""
 
@@ -253,6 +257,7 @@ VIEWS: tuple[ViewTable, ...] = (
     VALUES,
     PARENTS,
     KEEP_POLICIES,
+    CLASSES,
     HOLDS,
     CLOCK,
     PURGED,

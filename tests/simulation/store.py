@@ -37,7 +37,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
-from artifactstore_protocols.retention import is_permanent
+from artifactstore_protocols.retention import RetentionClass, is_permanent
 from artifactstore_protocols.state import LastEvent, LogState, Needs, ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
@@ -519,6 +519,10 @@ class SimulatedEventStore:
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """A page of tags."""
         return await self._read("tags", lambda: [each for each in self._log.tables.tags() if each.tag > after][:limit])
+
+    async def retention_classes(self) -> Sequence[RetentionClass]:
+        """Every added class."""
+        return await self._read("retention classes", self._log.tables.retention_classes)
 
     async def keep_policies(self) -> Sequence[KeepPolicy]:
         """All keep policies."""

@@ -36,6 +36,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.retention import RetentionClass, added_class
 from artifactstore_protocols.state import (
     LogState,
     ObjectState,
@@ -43,6 +44,7 @@ from artifactstore_protocols.state import (
 from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.verification import DueKey, DueObjects
 from artifactstore_protocols.views import (
+    CLASSES,
     CLOCK,
     CONTENTS,
     FILES,
@@ -400,6 +402,10 @@ class Tables(MemoryViews):
             )
             for row in self.rows(TAGS)
         ]
+
+    def retention_classes(self) -> list[RetentionClass]:
+        """See `EventStore.retention_classes`."""
+        return [added_class(text_of(row, "name"), number_of(row, "duration_us")) for row in self.rows(CLASSES)]
 
     def keep_policies(self) -> list[KeepPolicy]:
         """See `EventStore.keep_policies`."""

@@ -39,6 +39,7 @@ from artifactstore_protocols.entries import (
 )
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.keep_rules import KeepRules
+from artifactstore_protocols.life_cycle import AddRetentionClass
 from artifactstore_protocols.manifest import MANIFEST_BYTES_MAX
 from artifactstore_protocols.messages import Commit
 from artifactstore_protocols.paths import path_key
@@ -295,6 +296,7 @@ FORMS: dict[str, tuple[Command, list[object]]] = {
         SetKeepPolicy("nightly-*", KeepRules(last=3, tagged=("release-*",))),
         ["keep", "nightly-*", {"last": 3, "tagged": ["release-*"]}],
     ),
+    "add a retention class": (AddRetentionClass("release", 9), ["retention class", "release", 9]),
     "delete a keep policy": (DeleteKeepPolicy("nightly-*"), ["unkeep", "nightly-*"]),
     "annotate": (AnnotatePackage(ID, {"a": [1]}, ("b",)), ["annotate", ID, {"a": [1]}, ["b"]]),
     "findings": (

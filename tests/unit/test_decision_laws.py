@@ -98,6 +98,12 @@ def known(state: LogState, needed: Needs) -> LogState:
         objects={key: places for key, places in deepcopy(state.objects).items() if key in needed.contents},
         purged={key: facts for key, facts in state.purged.items() if key in needed.contents},
         references={key: state.references_to(key) for key in needed.references},
+        classes={
+            name: duration_us
+            for name, duration_us in state.classes.items()
+            if name in needed.classes
+            or name in {state.packages[each].retention_class for each in needed.described if each in state.packages}
+        },
         keep_policies=dict(state.keep_policies) if needed.keep_policies else {},
         groups={name: dict(state.groups.get(name, {})) for name in needed.groups},
         requirements=dict(state.requirements) if needed.requirements or needed.names else {},

@@ -38,6 +38,7 @@ from artifactstore_protocols.event_types import (
     PackageFinalized,
     Payload,
     RetentionChanged,
+    RetentionClassAdded,
     SchemaRequirementDeleted,
     SchemaRequirementSet,
     StoreVerified,
@@ -55,6 +56,7 @@ from artifactstore_protocols.manifest import Manifest
 from artifactstore_protocols.object_keys import first_key_of
 from artifactstore_protocols.verification import VerifiedKey
 from artifactstore_protocols.views import (
+    CLASSES,
     CLOCK,
     CONTENTS,
     FILES,
@@ -211,6 +213,7 @@ SCHEMA_ROW: NamedCells = {
     "registered_at": 70,
     "sequence": 7,
 }
+CLASS_ROW: NamedCells = {"name": "release", "duration_us": 9, "added_by": "ci", "added_at": 70, "sequence": 7}
 KEEP_POLICY_ROW: NamedCells = {
     "package_group": "nightly-*",
     "rules": reference_cbor.encode({"last": 3, "tagged": ["release-*"]}),
@@ -263,6 +266,7 @@ ROWS = {
     VALUES: VALUE_ROW,
     PARENTS: PARENT_ROW,
     KEEP_POLICIES: KEEP_POLICY_ROW,
+    CLASSES: CLASS_ROW,
     HOLDS: HOLD_ROW,
     CLOCK: CLOCK_ROW,
     PURGED: PURGED_ROW,
@@ -388,6 +392,7 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
             put(VALUES, {**VALUE_ROW, "key": "hosts", "annotation": '["é"]', "term": None}, SCORE_ROW),
         ],
     ),
+    "retention class added": (RetentionClassAdded("release", 9), [put(CLASSES, CLASS_ROW)]),
     "keep policy set": (
         KeepPolicySet("nightly-*", {"last": 3, "tagged": ["release-*"]}),
         [put(KEEP_POLICIES, KEEP_POLICY_ROW)],
@@ -537,6 +542,7 @@ def test_tables_and_columns_have_the_order_that_digests_of_earlier_releases_were
         ("artifact_values", ("package_number", "key")),
         ("artifact_parents", ("package_number", "parent_id")),
         ("keep_policies", ("package_group",)),
+        ("added_retention_classes", ("name",)),
         ("artifact_holds", ("hold_id",)),
         ("store_clock", ("id",)),
         ("purged_contents", ("digest_primary",)),

@@ -30,7 +30,7 @@ from artifactstore_protocols.package_references import (
 )
 from artifactstore_protocols.paths import path_key
 
-__all__ = ["package_names", "packages_and_paths", "packages_and_tags", "paths", "principals", "tags"]
+__all__ = ["added_classes", "package_names", "packages_and_paths", "packages_and_tags", "paths", "principals", "tags"]
 
 _WORDS_MAX: Final = 50
 _RECENT_MAX: Final = 2000
@@ -58,6 +58,7 @@ _FIRST_PRINCIPAL = "SELECT min(created_by) FROM artifact_packages WHERE created_
 _TAGS = """
 SELECT tag FROM artifact_tags WHERE substr(tag, 1, length(:begin)) = :begin ORDER BY sequence DESC LIMIT :limit
 """
+_CLASSES = "SELECT name FROM added_retention_classes ORDER BY name LIMIT :limit"
 _IDS = """
 SELECT package_id FROM artifact_packages WHERE package_id >= :begin AND package_id < :begin || '~'
 ORDER BY package_id DESC LIMIT :limit
@@ -119,6 +120,11 @@ def tags(incomplete: str) -> list[str]:
 def principals(incomplete: str) -> list[str]:
     """Return principals that created a package and begin with `incomplete`."""
     return _read(lambda database: list(islice(_distinct(database, _FIRST_PRINCIPAL, incomplete), _WORDS_MAX)))
+
+
+def added_classes() -> list[str]:
+    """Return the retention classes that the store has added."""
+    return _read(lambda database: [name for (name,) in database.execute(_CLASSES, {"limit": _WORDS_MAX})])
 
 
 def _read(find: Callable[[sqlite3.Connection], list[str]], other: str | None = None) -> list[str]:

@@ -32,7 +32,7 @@ from artifactstore.cli.options import (
     selection_of,
 )
 from artifactstore.cli.output import counted, entries_text, progress_bar, say, say_json, size_text
-from artifactstore.cli.runner import CONTINUES, check_package, invoker, on_store, on_trio
+from artifactstore.cli.runner import CONTINUES, check_package, class_named, invoker, on_store, on_trio
 from artifactstore.cli.sources import Prefix, SkipUnreadable, StdinName, Unpack, sources_of, warn_of_nothing
 from artifactstore.json_output import to_json
 from artifactstore_protocols.errors import InvalidValue
@@ -40,7 +40,7 @@ from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.paths import listed_paths
 from artifactstore_protocols.records import IngestPreview
-from artifactstore_protocols.retention import DEFAULT_RETENTION
+from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES
 from artifactstore_protocols.sources import Source, SourceTree
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def ingest(
             found = preview_ingest(tree, name, retention, metadata, schema, parents or (), key)
         _say_preview(found, json=json)
         return
-    with progress_bar("ingest") as progress, _name_asked_for(given=name is not None):
+    with progress_bar("ingest") as progress, _name_asked_for(given=name is not None), class_named(retention):
         summary = on_store(
             lambda registry: registry.ingest_tree(
                 sources,
@@ -125,7 +125,7 @@ def ingest(
                 progress=progress,
                 files_cache=not no_files_cache,
             ),
-            create=not (schema or parents),  # a new store has neither schemas nor packages
+            create=not (schema or parents) and retention in RETENTION_CLASSES,  # a new store has nothing else
             check=lambda: _check_sources(sources, name, retention, metadata, key),
             interrupted=f"what was stored is kept; {CONTINUES}",
         )

@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from artifactstore.cli.runner import check_package, on_store, on_trio, preview
+from artifactstore.cli.runner import check_package, class_named, on_store, on_trio, preview
 from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.retention import RETENTION_CLASSES
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
@@ -34,12 +35,13 @@ def preview_ingest(
     found = preview(tree)
     name = name or _default_name(tree)
     if name is not None:
-        _in_store(
-            lambda registry: registry.preview_package(
-                name, retention=retention, metadata=metadata, schema=schema, parents=parents
-            ),
-            needed=bool(schema or parents),
-        )
+        with class_named(retention):
+            _in_store(
+                lambda registry: registry.preview_package(
+                    name, retention=retention, metadata=metadata, schema=schema, parents=parents
+                ),
+                needed=bool(schema or parents) or retention not in RETENTION_CLASSES,
+            )
     return found
 
 

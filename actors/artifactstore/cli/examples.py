@@ -79,6 +79,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "retention extend": ("artifactstore retention extend 0199c0de-7c6b-7000-8000-000000000001 30d",),
         "retention list": ("artifactstore retention list --expiring-within 7d",),
+        "retention class add": ("artifactstore retention class add release 120w",),
+        "retention class list": ("artifactstore retention class list",),
         "retention explain": ("artifactstore retention explain nightly",),
         "expire": (
             "artifactstore expire --dry-run",

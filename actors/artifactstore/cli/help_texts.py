@@ -75,6 +75,10 @@ If its retention has ended, from now.""",
 Those whose retention ended first come first.
 
 A package that a hold or a protected tag keeps is marked.""",
+        "retention class add": """Add a retention class.
+
+It can be used wherever a class is taken, and never changes. The same class can be added again.""",
+        "retention class list": "List the retention classes, also those that were added.",
         "retention explain": "Say what keeps a package and until when, or what let it go.",
         "expire": """Let packages go whose time is over. Their records and manifests stay.
 

@@ -93,8 +93,10 @@ def complete_tags(incomplete: str) -> list[str]:
 
 
 def complete_retention(incomplete: str) -> list[str]:
-    """Return retention classes."""
-    return [name for name in RETENTION_CLASSES if name.startswith(incomplete)]
+    """Return retention classes: those of every store, and those that this store has added."""
+    from artifactstore.cli.completion import added_classes  # noqa: PLC0415
+
+    return [name for name in (*RETENTION_CLASSES, *added_classes()) if name.startswith(incomplete)]
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
@@ -151,7 +153,7 @@ Retention = Annotated[
     typer.Option(
         "--retention",
         metavar="CLASS",
-        help="ephemeral, short, standard, long or permanent.",
+        help="ephemeral, short, standard, long, permanent, or a class that was added.",
         autocompletion=complete_retention,
     ),
 ]

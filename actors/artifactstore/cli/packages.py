@@ -39,13 +39,13 @@ from artifactstore.cli.output import (
     size_text,
 )
 from artifactstore.cli.package_text import package_fields
-from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, invoker, on_store
+from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, class_named, invoker, on_store
 from artifactstore.cli.sources import STDIN, Prefix, SkipUnreadable, Unpack, read_stdin, sources_of, warn_of_nothing
 from artifactstore.json_output import to_json
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.paths import listed_paths
 from artifactstore_protocols.records import DirectoryIngest, FileRecord, PackageRecord
-from artifactstore_protocols.retention import DEFAULT_RETENTION
+from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES
 
 if TYPE_CHECKING:
     from artifactstore.json_output import Json as JsonValue
@@ -69,20 +69,21 @@ def create(
 ) -> None:
     """Run `artifactstore package create`."""
     metadata = metadata_of(meta, meta_file, ci=ci)
-    record = on_store(
-        lambda registry: registry.create_package(
-            name,
-            retention=retention,
-            metadata=metadata,
-            schema=schema,
-            parents=parents or (),
-            principal=invoker(),
-            idempotency_key=key,
-        ),
-        create=not (schema or parents),  # a new store has neither schemas nor packages
-        check=lambda: check_package(name, retention, metadata, key),
-        interrupted=MAY_BE_DONE,
-    )
+    with class_named(retention):
+        record = on_store(
+            lambda registry: registry.create_package(
+                name,
+                retention=retention,
+                metadata=metadata,
+                schema=schema,
+                parents=parents or (),
+                principal=invoker(),
+                idempotency_key=key,
+            ),
+            create=not (schema or parents) and retention in RETENTION_CLASSES,  # a new store has nothing else
+            check=lambda: check_package(name, retention, metadata, key),
+            interrupted=MAY_BE_DONE,
+        )
     if json:
         say_json(to_json(record))
     else:

@@ -8,6 +8,7 @@ import typer
 from artifactstore.cli.keep_policies import policy_commands
 from artifactstore.cli.options import Json, Key, Package, Quiet, complete_packages, complete_retention
 from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
+from artifactstore.cli.retention_classes import class_commands
 from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
 from artifactstore.json_output import to_json
 from artifactstore_protocols.moments import time_text
@@ -30,7 +31,7 @@ def set_retention(
         str,
         typer.Argument(
             metavar="CLASS|DURATION",
-            help="ephemeral, short, standard, long or permanent; or 30d (or m, h, w) after it was finalized.",
+            help="ephemeral, short, standard, long, permanent, an added class; or 30d (m, h, w) after it is finalized.",
             autocompletion=complete_retention,
         ),
     ],
@@ -112,4 +113,5 @@ def register(app: typer.Typer) -> None:
     for name, command in (("set", set_retention), ("extend", extend), ("list", list_retention), ("explain", explain)):
         group.command(name)(command)
     group.add_typer(policy_commands(), name="policy")
+    group.add_typer(class_commands(), name="class")
     app.add_typer(group, name="retention")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from artifactstore import signals
 from artifactstore.cli.output import output_held
 from artifactstore.cli.store_option import named_store
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.retention import RETENTION_CLASSES, UnknownRetentionClass
 
 if TYPE_CHECKING:
     from artifactstore.config import Settings
@@ -25,6 +27,7 @@ __all__ = [
     "MAY_BE_DONE",
     "NonzeroExit",
     "check_package",
+    "class_named",
     "invoker",
     "logged",
     "on_store",
@@ -164,6 +167,19 @@ async def check_package(name: str, retention: str, metadata: "Metadata", key: st
     from artifactstore_protocols.messages import OpenPackage  # noqa: PLC0415
 
     check_creation(OpenPackage(name, retention, metadata, invoker(), key))
+
+
+@contextmanager
+def class_named(retention: str) -> "Generator[None]":
+    """Say that a retention class is unknown, if there is no store that could have added it."""
+    try:
+        yield
+    except ArtifactStoreError as error:
+        from artifactstore.database.errors import StoreNotFound  # noqa: PLC0415 - as above
+
+        if isinstance(error, StoreNotFound) and retention not in RETENTION_CLASSES:
+            raise UnknownRetentionClass(retention) from None
+        raise
 
 
 def invoker() -> str:

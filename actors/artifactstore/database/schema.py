@@ -337,6 +337,16 @@ Table(
 )
 
 Table(
+    "added_retention_classes",
+    METADATA,
+    _text("name", key=True),
+    _integer("duration_us"),
+    _text("added_by"),
+    _integer("added_at"),
+    _integer("sequence"),
+)
+
+Table(
     "store_clock",
     METADATA,
     _integer("id", key=True),

@@ -46,7 +46,7 @@ async def stats(connection: AsyncConnection) -> StoreStats:
     last_backup, last_collection = runs.get(_BACKUP), runs.get(_COLLECTION)
     if totals is None:
         return StoreStats(last_collection=last_collection, last_backup=last_backup, verification=verified)
-    row = totals._mapping  # noqa: SLF001 - SQLAlchemy's public name for the cells of a row by column
+    row: dict[str, Any] = dict(zip(TOTALS.columns[1:], totals, strict=True))
     return StoreStats(
         **{_FIELDS.get(name, name): row[name] for name in TOTALS.columns[1:]},
         last_collection=last_collection,

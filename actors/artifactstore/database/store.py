@@ -11,6 +11,7 @@ from artifactstore.database import (
     keeping,
     purged,
     queries,
+    retention_classes,
     stats,
     usage,
     verification,
@@ -44,6 +45,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.retention import RetentionClass
 from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
@@ -355,6 +357,10 @@ class SqlEventStore:
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """Return a page of tags."""
         return await self._database.read(lambda connection: queries.tags(connection, after=after, limit=limit))
+
+    async def retention_classes(self) -> Sequence[RetentionClass]:
+        """Return the retention classes that the store has added."""
+        return await self._database.read(retention_classes.retention_classes)
 
     async def keep_policies(self) -> Sequence[KeepPolicy]:
         """Return all keep policies."""

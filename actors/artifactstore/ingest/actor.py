@@ -77,7 +77,7 @@ from artifactstore_protocols.records import (
     IngestSummary,
     PackageRecord,
 )
-from artifactstore_protocols.retention import retention_class
+from artifactstore_protocols.retention import RETENTION_CLASSES, check_new_class, retention_class
 from artifactstore_protocols.sources import SourceTree
 
 __all__ = ["IngestActor", "PackageBusy", "check_creation"]
@@ -215,6 +215,11 @@ class IngestActor(Actor[IngestRole]):
             raise PackageBusy(message.package_id, busy)
         return await self._finalize(message.package_id, message.principal)
 
+    async def _check_class(self, name: str) -> None:
+        if name not in RETENTION_CLASSES:
+            added = await self._store.retention_classes()
+            retention_class(name, {each.name: each.duration_us or 0 for each in added})
+
     @handles(IngestTree, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def ingest_tree(self, message: IngestTree) -> IngestSummary:
         """Create a package, fill it from a directory, and finalize it."""
@@ -223,6 +228,7 @@ class IngestActor(Actor[IngestRole]):
         name = message.name
         if name is None:
             name = await in_thread(partial(default_name, message.tree.sources))
+        await self._check_class(message.retention_class)  # before anything is stored
         seen = await self._scan(message.tree, message.progress)
         _check_note(message.metadata, seen)
         asked = OpenPackage(name, message.retention_class, message.metadata, message.principal, message.idempotency_key)
@@ -445,7 +451,8 @@ def check_creation(message: OpenPackage) -> None:
 
 def _creation(message: OpenPackage) -> CreatePackage:
     """Return the command that creates the package of a request, with a new id."""
-    retention_class(message.retention_class)
+    if message.retention_class not in RETENTION_CLASSES:  # then the store may have added it
+        check_new_class(message.retention_class)
     return CreatePackage(
         new_id(), message.name, message.retention_class, dict(message.metadata), message.schema, message.parents
     )

@@ -39,6 +39,7 @@ from artifactstore_protocols.event_types.package_expired import PACKAGE_EXPIRED,
 from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALIZED, PackageFinalized
 from artifactstore_protocols.event_types.placing import Totals
 from artifactstore_protocols.event_types.retention_changed import RETENTION_CHANGED, RetentionChanged
+from artifactstore_protocols.event_types.retention_class_added import RETENTION_CLASS_ADDED, RetentionClassAdded
 from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
 from artifactstore_protocols.event_types.schema_required import (
     SCHEMA_REQUIREMENT_DELETED,
@@ -76,6 +77,7 @@ __all__ = [
     "PACKAGE_EXPIRED",
     "PACKAGE_FINALIZED",
     "RETENTION_CHANGED",
+    "RETENTION_CLASS_ADDED",
     "SCHEMA_REGISTERED",
     "SCHEMA_REQUIREMENT_DELETED",
     "SCHEMA_REQUIREMENT_SET",
@@ -110,6 +112,7 @@ __all__ = [
     "Payload",
     "PayloadInvalid",
     "RetentionChanged",
+    "RetentionClassAdded",
     "SchemaRequirementDeleted",
     "SchemaRequirementSet",
     "StoreVerified",
@@ -141,6 +144,7 @@ type Payload = (
     | TagDeleted
     | PackageAnnotated
     | StoreVerified
+    | RetentionClassAdded
     | KeepPolicySet
     | KeepPolicyDeleted
     | EntriesReleased
@@ -175,6 +179,7 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         TagDeleted: TAG_DELETED,
         PackageAnnotated: PACKAGE_ANNOTATED,
         StoreVerified: STORE_VERIFIED,
+        RetentionClassAdded: RETENTION_CLASS_ADDED,
         KeepPolicySet: KEEP_POLICY_SET,
         KeepPolicyDeleted: KEEP_POLICY_DELETED,
         EntriesReleased: ENTRIES_RELEASED,

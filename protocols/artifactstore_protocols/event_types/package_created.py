@@ -12,7 +12,7 @@ from artifactstore_protocols.event_types.schema_registered import versioned_sche
 from artifactstore_protocols.metadata import Metadata, metadata_bytes, search_term
 from artifactstore_protocols.metadata_schema import check_with_schema, parse_reference
 from artifactstore_protocols.packages import NotFinalized, PackageExists, PackageNotFound
-from artifactstore_protocols.retention import retention_class
+from artifactstore_protocols.retention import RETENTION_CLASSES, retention_class
 from artifactstore_protocols.schema_requirements import applied_schema
 from artifactstore_protocols.state import LogState, Needs, PackageState
 from artifactstore_protocols.views import PACKAGES, PARENTS, RETENTION, VALUES, Put, Row, RowOperation
@@ -48,7 +48,8 @@ class PackageCreated(Struct, frozen=True):
 def creation_needs(command: CreatePackage) -> Needs:
     """Return the state that the creation of a package needs."""
     packages = frozenset({command.package_id, *command.parents})
-    needs = Needs(packages=packages, names=frozenset({command.name}))
+    classes = frozenset({command.retention_class} - RETENTION_CLASSES.keys())
+    needs = Needs(packages=packages, names=frozenset({command.name}), classes=classes)
     if command.schema is None:
         return needs
     name, _version = parse_reference(command.schema)
@@ -68,7 +69,7 @@ def create_package(command: CreatePackage, state: LogState) -> PackageCreated:
     """
     if command.package_id in state.packages:
         raise PackageExists(command.package_id)
-    kept = retention_class(command.retention_class)
+    kept = retention_class(command.retention_class, state.classes)
     given = None if command.schema is None else versioned_schema(command.schema, state)
     schema = applied_schema(command.name, given, state.requirements)
     if schema is not None:

@@ -145,7 +145,7 @@ def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -
     _check_schema(package, state)
     check_finalized_at(decoded.package.finalized_at_us, state.log_time_us)
     check_equal("created_at_us in the manifest", decoded.package.created_at_us, package.created_at_us)
-    kept, promised = decoded.retention_summary, retention_class(package.retention_class)
+    kept, promised = decoded.retention_summary, retention_class(package.retention_class, state.classes)
     check_equal("retention class in the manifest", kept.retention_class, promised.name)
     check_equal("retention duration in the manifest", kept.duration_us, promised.duration_us)
     said = decoded.provenance

@@ -15,7 +15,7 @@ from artifactstore_protocols.life_cycle import CUSTOM, ExtendRetention, SetReten
 from artifactstore_protocols.moments import time_text
 from artifactstore_protocols.packages import NotFinalized, PackageKept, PackageNotFound
 from artifactstore_protocols.retention import retention_class
-from artifactstore_protocols.state import LogState, PackageState
+from artifactstore_protocols.state import LogState, Needs, PackageState
 from artifactstore_protocols.views import PACKAGES, RETENTION, RowOperation, Update
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def set_retention(command: SetRetention, state: LogState) -> RetentionChanged | 
     package = _finalized(command.package_id, state)
     duration_us = command.duration_us
     if command.retention_class != CUSTOM:
-        duration_us = retention_class(command.retention_class).duration_us
+        duration_us = retention_class(command.retention_class, state.classes).duration_us
     return _changed(package, command.retention_class, duration_us)
 
 
@@ -135,7 +135,7 @@ RETENTION_CHANGED: Final = EventType(
     name=_NAME,
     codec=record_codec(_NAME, RetentionChanged),
     subject=lambda payload: payload.package_id,
-    needs=lambda payload: ending_needs(payload.package_id),
+    needs=lambda payload: ending_needs(payload.package_id) | Needs(classes=frozenset({payload.retention_class})),
     check=_check,
     judge=_judge,
     evolve=_evolve,

@@ -220,9 +220,13 @@ COMMANDS = [
     *(("retention", step) for step in ("set", "extend", "list", "explain")),
     *(("schema", step) for step in ("add", "list", "show", "require", "unrequire")),
     *(("retention", "policy", step) for step in ("set", "show", "list", "delete", "apply")),
+    *(("retention", "class", step) for step in ("add", "list")),
     *(("tag", step) for step in ("set", "delete", "list", "log")),
 ]
-GROUPS = [("package",), ("schema",), ("tag",), ("hold",), ("retention",), ("retention", "policy"), ("clock",)]
+GROUPS = [
+    *(("package",), ("schema",), ("tag",), ("hold",), ("clock",)),
+    *(("retention",), ("retention", "policy"), ("retention", "class")),
+]
 BYTES_ONLY = {("get",), ("manifest",), ("dev",), ("serve",)}
 
 

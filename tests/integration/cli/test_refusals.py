@@ -130,7 +130,11 @@ def test_a_file_that_the_package_does_not_have(cli: Cli, tree: Path) -> None:
 def test_an_unknown_retention_class(cli: Cli, tree: Path) -> None:
     for command in (("ingest", tree), ("package", "create", "new")):
         line = cli.refused_without_a_trace(*command, "--retention", "forever")
-        assert line == "unknown retention class 'forever'; use one of ephemeral, short, standard, long, permanent"
+        assert line.startswith(
+            "unknown retention class 'forever'; use ephemeral, short, standard, long, permanent, or "
+        )
+    cli.ok("retention", "class", "add", "forever", "5200w")
+    assert cli.json("package", "create", "new", "--retention", "forever")["retention_class"] == "forever"
 
 
 NO_SOURCE = {

@@ -21,6 +21,7 @@ from artifactstore_protocols.entries import Entry, directory_entry, link_entry
 from artifactstore_protocols.event_types import PackageFinalized, UnknownEventType, type_of
 from artifactstore_protocols.judging import decide
 from artifactstore_protocols.keep_rules import KeepRules
+from artifactstore_protocols.life_cycle import AddRetentionClass
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.state import LogState
 from command_strategies import (
@@ -98,6 +99,7 @@ def entries(*given: Entry) -> IngestFiles:
             LogState(),
             ["set keep policy of 'nightly-*': last 3, within 1d, tagged release-*"],
         ),
+        (AddRetentionClass("release", 9), LogState(), ["added retention class 'release'"]),
         (
             DeleteKeepPolicy("nightly"),
             evolved(LogState(), SetKeepPolicy("nightly", KeepRules(last=1))),
@@ -130,6 +132,7 @@ def entries(*given: Entry) -> IngestFiles:
         "annotate",
         "annotate and remove",
         "keep policy",
+        "retention class",
         "no keep policy",
         "untag",
         "flagged",
