@@ -122,7 +122,7 @@ class MemoryViews:
 
         Before the clock is observed, the time of the first of the events of the log stands for it.
         """
-        state = LogState(references=Counter())
+        state = LogState(references=Counter(dict.fromkeys(needs.references if needs is not None else (), 0)))
         for row in self.rows(PACKAGES):
             if needs is not None and row["package_id"] not in needs.packages:
                 continue

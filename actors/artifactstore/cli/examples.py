@@ -122,10 +122,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "artifactstore repair --from build --dry-run",
         ),
         "gc": ("artifactstore gc --dry-run", "artifactstore gc", "artifactstore gc --grace 7d --json"),
-        "purge": (
-            "artifactstore find --name .env --json | jq -r .content_address    # which contents a file has had",
-            "artifactstore purge blake3:5ec7… --reason 'leaked key' --backup /mnt/backup/store",
-        ),
+        "purge": ("artifactstore purge \"$DIGEST\" --reason 'leaked key' --backup /mnt/backup/store",),
         "replay": ("artifactstore replay --check", "artifactstore replay"),
         "events": (
             "artifactstore events --since 100",

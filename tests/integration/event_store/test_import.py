@@ -39,7 +39,7 @@ async def origin(nursery: trio.Nursery) -> Origin:
         log = await log_of(elsewhere)
         finalized = next(stored.event.subject for stored in log if stored.event.type == PACKAGE_FINALIZED.name)
         await scribe.send(scribe.ask(FinalizePackage(finalized, 1, b""), key="nothing to do"))
-        await scribe.send(scribe.ask(created(9), key="once"))
+        await scribe.send(scribe.ask(created(50), key="once"))
         return Origin(await log_of(elsewhere), (await elsewhere.replay(rebuild=False)).projection_digest)
 
 
@@ -69,7 +69,7 @@ async def test_a_repeated_command_finds_its_first_answer_in_the_new_home(
     store: EventStore, scribe: Scribe, origin: Origin
 ) -> None:
     await _take_over(store, origin.log)
-    (outcome,) = await scribe.send(scribe.ask(created(9), key="once"))
+    (outcome,) = await scribe.send(scribe.ask(created(50), key="once"))
     assert isinstance(outcome, Committed)
     assert outcome.repeated
     assert outcome.events == (origin.log[-1],)
@@ -79,7 +79,7 @@ async def test_another_event_at_the_same_place_is_named_and_nothing_is_written(
     store: EventStore, scribe: Scribe, origin: Origin
 ) -> None:
     await _take_over(store, origin.log[:2])
-    await scribe.send(scribe.ask(created(9), command_id=Ids(500)()))
+    await scribe.send(scribe.ask(created(50), command_id=Ids(500)()))
     mine = await log_of(store)
     with pytest.raises(LogDiffers) as differs:
         await _take_over(store, origin.log)
