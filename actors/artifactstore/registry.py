@@ -22,7 +22,7 @@ from artifactstore import finding
 from artifactstore.arguments import Sources, checked, source_tree
 from artifactstore.callbacks import thread_safe_callback, with_progress, with_stream
 from artifactstore.config import Settings
-from artifactstore.database.errors import DatabaseDamaged
+from artifactstore.database.errors import DatabaseDamaged, DatabaseUnavailable, OutcomeUnknown
 from artifactstore.environment import environment, in_thread
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.host_loop import loop_here
@@ -543,8 +543,7 @@ class Registry:
             AnnotationNotFound: the package lacks an annotation that should be removed.
         """
         package_id = await self._package_id(package)
-        await self._commit(AnnotatePackage(package_id, annotations or {}, tuple(remove)), principal, None)
-        return await self._store.package(package_id)
+        return await self._changed(AnnotatePackage(package_id, annotations or {}, tuple(remove)), principal, None)
 
     @checked
     async def delete_package(
@@ -568,8 +567,7 @@ class Registry:
         """
         package_id = await self._exact_id(package)
         command = DeletePackage(package_id, reason, before_expiry, environment.get().now_us())
-        await self._commit(command, principal, None)
-        return await self._store.package(package_id)
+        return await self._changed(command, principal, None)
 
     @checked
     async def place_hold(
@@ -647,8 +645,7 @@ class Registry:
         """
         package_id, duration = await self._exact_id(package), duration_us(retention)
         command = SetRetention(package_id, retention if duration is None else CUSTOM, duration)
-        await self._commit(command, principal, None)
-        return await self._store.package(package_id)
+        return await self._changed(command, principal, None)
 
     @checked
     async def extend_retention(
@@ -674,8 +671,7 @@ class Registry:
         longer_us = _duration_us(duration)
         package_id = await self._exact_id(package)
         command = ExtendRetention(package_id, longer_us, environment.get().now_us())
-        await self._commit(command, principal, idempotency_key)
-        return await self._store.package(package_id)
+        return await self._changed(command, principal, idempotency_key)
 
     @checked
     async def add_retention_class(
@@ -1757,6 +1753,23 @@ class Registry:
     def snapshot(self) -> SupervisorSnapshot:
         """Return the current supervision tree; after the store is closed, its last state."""
         return self._tree.snapshot()
+
+    async def _changed(
+        self,
+        command: AnnotatePackage | DeletePackage | SetRetention | ExtendRetention,
+        principal: str,
+        idempotency_key: str | None,
+    ) -> PackageRecord:
+        """Commit a command that changes a package, and return the package.
+
+        Raises:
+            OutcomeUnknown: the database could not be read after the commit, or as `EventStore.commit`.
+        """
+        await self._commit(command, principal, idempotency_key)
+        try:
+            return await self._store.package(command.package_id)
+        except DatabaseUnavailable as error:
+            raise OutcomeUnknown(error.database, f"{error.reason}, after the command was sent") from error
 
     async def _commit(self, command: Command, principal: str, idempotency_key: str | None) -> Committed:
         return await self._actors.writer.ask(
