@@ -97,6 +97,9 @@ def test_the_page_leads_with_what_is_stored_and_changes_without_being_loaded_aga
             "stored size": "0 B in 0 objects",
             "deduplication": "nothing stored",
             "to collect": "0 B in 0 objects",
+            "gone": "0 packages deleted, 0 expired",
+            "collected": "0 B in 0 objects so far",
+            "last collection": "never recorded",
             "last backup": "never recorded",
             "last verification": "never recorded",
         }
@@ -132,14 +135,14 @@ def test_the_page_leads_with_what_is_stored_and_changes_without_being_loaded_aga
 def test_actors_that_are_well_are_one_line_that_opens(cli: Cli) -> None:
     with serving(cli) as (_process, base), browsing() as browser, visiting(browser, base) as visit:
         page = visit.page
-        assert page.locator("details summary").inner_text() == "All 7 actors run."
+        assert page.locator("details summary").inner_text() == "All 8 actors run."
         assert not page.locator(".tree").is_visible()
         page.locator("summary").focus()
         page.keyboard.press("Enter")
         page.locator(".tree").wait_for()
         names = page.locator(".tree b").all_inner_texts()
         core = ["database", "storage", "event-writer", "projection", "ingest"]
-        assert names == ["root", "core", *core, "health", "http"]
+        assert names == ["root", "core", *core, "health", "http", "maintenance"]
         assert page.locator(".tree .pill").all_inner_texts() == ["running"] * len(names)
         before = page.locator("#meta").inner_text()
         page.wait_for_function("text => document.getElementById('meta').innerText !== text", arg=before)
@@ -274,7 +277,7 @@ def test_everybody_can_read_it(cli: Cli, tree: Path) -> None:
         without_script = browser.new_context(java_script_enabled=False).new_page()
         without_script.goto(base)
         assert without_script.locator("#status").inner_text() == "healthy"
-        assert without_script.locator(".tree b").count() == 9
+        assert without_script.locator(".tree b").count() == 10
         assert "nightly" in without_script.locator(".packages").inner_text()
         assert stored(without_script)["packages"] == "2, 1 of them open"
         assert "artifactstore events --follow" in without_script.locator("noscript").inner_text()

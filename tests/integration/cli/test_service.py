@@ -33,7 +33,7 @@ COMPONENTS = [
     "actor:ingest",
     "actor:health",
 ]
-SERVICE_COMPONENTS = [*COMPONENTS, "actor:http"]
+SERVICE_COMPONENTS = [*COMPONENTS, "actor:http", "actor:maintenance"]
 
 
 @contextmanager
