@@ -115,14 +115,12 @@ class MemoryViews:
             digest.end(view, len(rows))
         return digest.result()
 
-    def state(  # noqa: C901 - one loop for each table
-        self, needs: Needs | None = None, *, events: Sequence[StoredEvent] = ()
-    ) -> LogState:
+    def state(self, needs: Needs | None = None, *, events: Sequence[StoredEvent] = ()) -> LogState:
         """All that is true, as the writer would load it; with `needs`, of packages only those.
 
         Before the clock is observed, the time of the first of the events of the log stands for it.
         """
-        state = LogState(references=Counter(dict.fromkeys(needs.references if needs is not None else (), 0)))
+        state = LogState()
         for row in self.rows(PACKAGES):
             if needs is not None and row["package_id"] not in needs.packages:
                 continue
@@ -177,13 +175,31 @@ class MemoryViews:
         state.classes.update((text_of(row, "name"), number_of(row, "duration_us")) for row in self.rows(CLASSES))
         state.groups.update(self.groups())
         self._retain(state, events)
-        for row in self.rows(FILES):
-            if row["kind"] == KIND_FILE:
-                digest = bytes_of(row, "digest_primary")
-                state.references[digest] = state.references.get(digest, 0) + 1
+        state.references = self._references(needs, numbered)
         state.totals = self.totals()
         state.log_time_us = events[-1].event.recorded_at_us if events else 0
         return state
+
+    def _references(self, needs: Needs | None, numbered: Mapping[int, PackageState]) -> dict[bytes, int]:
+        """The number of entries of each content that is to be counted, if none too; with no needs, of every content."""
+        files = [row for row in self.rows(FILES) if row["kind"] == KIND_FILE]
+        counted = Counter(bytes_of(row, "digest_primary") for row in files)
+        if needs is None:
+            return Counter({bytes_of(row, "digest_primary"): 0 for row in self.rows(CONTENTS)} | counted)
+        asked = set(needs.references)
+        if needs.counts:  # of what a release of the ranges can leave without an entry
+            released = Counter(
+                bytes_of(row, "digest_primary")
+                for row in files
+                if (package := numbered.get(number_of(row, "package_number"))) is not None
+                and any(
+                    package.package_id == package_id and first <= text_of(row, "path_key") <= last
+                    for package_id, first, last in needs.ranges
+                )
+            )
+            contents = self.tables[CONTENTS]
+            asked.update(each for each in released if number_of(contents[each,], "reference_count") <= released[each])
+        return {digest: counted[digest] for digest in asked}
 
     def purged(self) -> dict[bytes, Purged]:
         """The purged contents, by digest."""

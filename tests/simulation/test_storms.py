@@ -35,12 +35,12 @@ def delete_before_the_retirement_commits(patch: Patch) -> None:
     retire = Collection._retire  # pyright: ignore[reportPrivateUsage]
 
     async def delete(
-        collection: Collection, objects: Sequence[tuple[Place, int]], cause: str
+        collection: Collection, objects: Sequence[tuple[Place, int]], cause: str, until_us: int | None = None
     ) -> Sequence[tuple[Place, int]]:
         if objects:
             places = tuple(place for place, _size in objects)
             await collection._storage.ask(DeleteObjects(places))  # pyright: ignore[reportPrivateUsage]
-        return await retire(collection, objects, cause)
+        return await retire(collection, objects, cause, until_us)
 
     patch.setattr(Collection, "_retire", delete)
 

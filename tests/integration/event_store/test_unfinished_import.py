@@ -30,7 +30,7 @@ async def log(nursery: trio.Nursery) -> Sequence[StoredEvent]:
     async with SimulatedStores(nursery).opened() as elsewhere:
         scribe = Scribe(elsewhere)
         await tell_story(scribe)
-        await scribe.send(scribe.ask(created(9), key="once"))
+        await scribe.send(scribe.ask(created(50), key="once"))
         return await log_of(elsewhere)
 
 
@@ -105,7 +105,7 @@ async def test_a_command_that_is_in_the_log_is_answered_meanwhile(stores: Stores
     """Its answer is in the log already: nothing is written."""
     async with stores.opened() as store:
         scribe = Scribe(store)
-        first = scribe.ask(created(9), key="once")
+        first = scribe.ask(created(50), key="once")
         longer = [*log, StoredEvent(len(log) + 1, replace(log[0].event, event_id=Ids(7000)()))]
         await store.import_events(tuple(log), run_of(longer))
         (outcome,) = await scribe.send(first)
