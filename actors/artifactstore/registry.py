@@ -143,7 +143,13 @@ from artifactstore_protocols.records import (
     VerifyProgress,
     VerifyReport,
 )
-from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES, RetentionClass, added_class
+from artifactstore_protocols.retention import (
+    DEFAULT_RETENTION,
+    RETENTION_CLASSES,
+    RetentionClass,
+    added_class,
+    check_class_name,
+)
 from artifactstore_protocols.selection import EVERYTHING, Selection
 from artifactstore_protocols.storage import HeldFile, KnownObject, StorageError
 from artifactstore_protocols.store_stats import StoreStats
@@ -644,6 +650,8 @@ class Registry:
             UnknownRetentionClass: the text is no class and no duration.
         """
         package_id, duration = await self._exact_id(package), duration_us(retention)
+        if duration is None:
+            check_class_name(retention)
         command = SetRetention(package_id, retention if duration is None else CUSTOM, duration)
         return await self._changed(command, principal, None)
 

@@ -24,6 +24,7 @@ from artifactstore_protocols.life_cycle import (
     SetRetention,
 )
 from artifactstore_protocols.purging import PurgeContents
+from artifactstore_protocols.retention import classes_to_load
 from artifactstore_protocols.state import LogState, Needs
 
 __all__ = ["decide_life_cycle", "life_cycle_needs"]
@@ -60,7 +61,7 @@ def life_cycle_needs(command: _Command) -> Needs:
         case DeletePackage():
             return ending_needs(command.package_id) | Needs(clock=True)
         case SetRetention():
-            return ending_needs(command.package_id) | Needs(classes=frozenset({command.retention_class}))
+            return ending_needs(command.package_id) | Needs(classes=classes_to_load(command.retention_class))
         case ExpirePackage() | ExtendRetention():
             return ending_needs(command.package_id)
         case _:

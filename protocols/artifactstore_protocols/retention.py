@@ -21,7 +21,9 @@ __all__ = [
     "RetentionClassTaken",
     "UnknownRetentionClass",
     "added_class",
+    "check_class_name",
     "check_new_class",
+    "classes_to_load",
     "is_permanent",
     "retention_class",
 ]
@@ -55,7 +57,7 @@ class UnknownRetentionClass(ArtifactStoreError):
     def __str__(self) -> str:
         known = ", ".join(RETENTION_CLASSES)
         advice = f"use {known}, or one that `artifactstore retention class add` has added"
-        return f"unknown retention class {self.name!r}; {advice}"
+        return f"unknown retention class {self.name[:60]!r}; {advice}"
 
 
 @dataclass(eq=False)
@@ -93,11 +95,33 @@ def check_new_class(name: str) -> None:
     Raises:
         InvalidValue: it is no name, or every store has a class of this name.
     """
-    if _NAME.fullmatch(name) is None or name == "custom":
+    if not _may_be_added(name):
         reason = "use 1 to 40 of a-z, 0-9, _ and -, the first a letter; and not 'custom'"
         raise InvalidValue("retention class", name[:60], reason)
     if name in RETENTION_CLASSES:
         raise InvalidValue("retention class", name, "every store has it, and it never changes; choose another name")
+
+
+def check_class_name(name: str) -> None:
+    """Check that some store could have a class of this name. The name may be any text.
+
+    Raises:
+        UnknownRetentionClass: no store has a class of this name.
+    """
+    if name not in RETENTION_CLASSES and not _may_be_added(name):
+        raise UnknownRetentionClass(name)
+
+
+def classes_to_load(name: str) -> frozenset[str]:
+    """Return the class that a log must be asked for to resolve a name; none if every store or no store has it.
+
+    Such a name may be any text, and not every database takes every text.
+    """
+    return frozenset({name}) if _may_be_added(name) and name not in RETENTION_CLASSES else frozenset()
+
+
+def _may_be_added(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and name != "custom"
 
 
 def is_permanent(name: str) -> bool:

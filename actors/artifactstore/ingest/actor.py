@@ -77,7 +77,7 @@ from artifactstore_protocols.records import (
     IngestSummary,
     PackageRecord,
 )
-from artifactstore_protocols.retention import RETENTION_CLASSES, check_new_class, retention_class
+from artifactstore_protocols.retention import RETENTION_CLASSES, check_class_name, retention_class
 from artifactstore_protocols.sources import SourceTree
 
 __all__ = ["IngestActor", "PackageBusy", "check_creation"]
@@ -451,8 +451,7 @@ def check_creation(message: OpenPackage) -> None:
 
 def _creation(message: OpenPackage) -> CreatePackage:
     """Return the command that creates the package of a request, with a new id."""
-    if message.retention_class not in RETENTION_CLASSES:  # then the store may have added it
-        check_new_class(message.retention_class)
+    check_class_name(message.retention_class)
     return CreatePackage(
         new_id(), message.name, message.retention_class, dict(message.metadata), message.schema, message.parents
     )

@@ -12,7 +12,7 @@ from artifactstore_protocols.event_types.schema_registered import versioned_sche
 from artifactstore_protocols.metadata import Metadata, metadata_bytes, search_term
 from artifactstore_protocols.metadata_schema import check_with_schema, parse_reference
 from artifactstore_protocols.packages import NotFinalized, PackageExists, PackageNotFound
-from artifactstore_protocols.retention import RETENTION_CLASSES, retention_class
+from artifactstore_protocols.retention import classes_to_load, retention_class
 from artifactstore_protocols.schema_requirements import applied_schema
 from artifactstore_protocols.state import LogState, Needs, PackageState
 from artifactstore_protocols.views import PACKAGES, PARENTS, RETENTION, VALUES, Put, Row, RowOperation
@@ -48,7 +48,7 @@ class PackageCreated(Struct, frozen=True):
 def creation_needs(command: CreatePackage) -> Needs:
     """Return the state that the creation of a package needs."""
     packages = frozenset({command.package_id, *command.parents})
-    classes = frozenset({command.retention_class} - RETENTION_CLASSES.keys())
+    classes = classes_to_load(command.retention_class)
     needs = Needs(packages=packages, names=frozenset({command.name}), classes=classes)
     if command.schema is None:
         return needs

@@ -14,7 +14,7 @@ from artifactstore_protocols.event_types.ending import check_not_gone, ending_ne
 from artifactstore_protocols.life_cycle import CUSTOM, ExtendRetention, SetRetention
 from artifactstore_protocols.moments import time_text
 from artifactstore_protocols.packages import NotFinalized, PackageKept, PackageNotFound
-from artifactstore_protocols.retention import retention_class
+from artifactstore_protocols.retention import classes_to_load, retention_class
 from artifactstore_protocols.state import LogState, Needs, PackageState
 from artifactstore_protocols.views import PACKAGES, RETENTION, RowOperation, Update
 
@@ -135,7 +135,7 @@ RETENTION_CHANGED: Final = EventType(
     name=_NAME,
     codec=record_codec(_NAME, RetentionChanged),
     subject=lambda payload: payload.package_id,
-    needs=lambda payload: ending_needs(payload.package_id) | Needs(classes=frozenset({payload.retention_class})),
+    needs=lambda payload: ending_needs(payload.package_id) | Needs(classes=classes_to_load(payload.retention_class)),
     check=_check,
     judge=_judge,
     evolve=_evolve,

@@ -8,6 +8,7 @@ from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import LIVE
 from artifactstore.database.store import SqlEventStore
 from artifactstore_protocols.views import CONTENTS, LOCATIONS
+from command_strategies import Find
 from database_tools import Scribe, surgery
 from story import tell_story
 
@@ -32,7 +33,9 @@ async def test_a_page_of_objects_has_all_those_of_a_content(
 async def test_a_flagged_object_whose_content_is_gone_is_damage_and_not_overlooked(
     location: DatabaseLocation, store: SqlEventStore, scribe: Scribe
 ) -> None:
-    await tell_story(scribe)
+    memory = await tell_story(scribe)
+    await scribe.tell(memory.command(Find(((b"", "damaged"),))))
+    assert await store.flagged_objects()
     await surgery(location, delete(LIVE[CONTENTS]))
     with pytest.raises(DatabaseDamaged, match="refers to content"):
         await store.flagged_objects()

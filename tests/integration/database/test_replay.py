@@ -27,6 +27,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import (
+    CLASSES,
     CLOCK,
     CONTENTS,
     FILES,
@@ -80,6 +81,7 @@ _CHANGED: dict[ViewTable, NamedCells] = {
     VALUES: {"annotation": "5", "term": None},
     KEEP_POLICIES: {"rules": b"\xa0", "set_by": "another"},
     PARENTS: {"manifest_digest": "another"},
+    CLASSES: {"duration_us": 1, "added_by": "another"},
     CLOCK: {"observed_at": 0},
     HOLDS: {"package_id": "another", "reason": "none"},
     PURGED: {"reason": "none", "purged_at": 0},

@@ -325,7 +325,11 @@ async def test_text_that_names_nothing_finds_nothing(registry: Registry, text: s
             await refused()
     with pytest.raises(UnknownRetentionClass):
         await creating(retention=text)
-    assert len(await check_sound(registry)) == 2
+    await registry.finalize_package(package)
+    with pytest.raises(UnknownRetentionClass) as unknown:
+        await registry.set_retention(package, text)
+    assert len(str(unknown.value)) < 400
+    assert len(await check_sound(registry)) == 3
 
 
 OPENING: Mapping[str, Callable[..., object]] = {
