@@ -5,13 +5,12 @@ Nothing is written. The log may change before the package is created, so the cre
 
 from collections.abc import Sequence
 
-from artifactstore.ingest import check_creation
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.messages import OpenPackage
 from artifactstore_protocols.metadata_schema import SchemaNotFound, check_with_schema, parse_reference
 from artifactstore_protocols.packages import NotFinalized
 from artifactstore_protocols.records import MetadataSchema
-from artifactstore_protocols.retention import retention_class
+from artifactstore_protocols.retention import classes_to_load, retention_class
 from artifactstore_protocols.schema_requirements import applied_schema
 
 __all__ = ["find_schema", "preview_package"]
@@ -39,11 +38,13 @@ async def _durations(store: EventStore) -> dict[str, int]:
 async def preview_package(store: EventStore, package: OpenPackage) -> str | None:
     """Return the schema that a package would have, as `NAME@VERSION`; None for none.
 
+    The fields of the package must be valid: see `ingest.check_creation`.
+
     Raises:
         ArtifactStoreError: the package would be refused.
     """
-    check_creation(package)
-    retention_class(package.retention_class, await _durations(store))
+    loaded = classes_to_load(package.retention_class)
+    retention_class(package.retention_class, await _durations(store) if loaded else {})
     given = None if package.schema is None else await _reference(store, package.schema)
     schema = applied_schema(package.name, given, await store.schema_requirements())
     if schema is not None:

@@ -27,6 +27,7 @@ from artifactstore.environment import environment, in_thread
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
+from artifactstore.ingest import check_creation
 from artifactstore.os_paths import path_text
 from artifactstore.package_paths import AsyncAccess, Opened, Package, PackageContents
 from artifactstore.package_preview import find_schema, preview_package
@@ -446,6 +447,7 @@ class Registry:
         """
         ids = await self._package_ids(parents)
         package = OpenPackage(name, retention, dict(metadata or {}), DEFAULT_PRINCIPAL, None, schema, ids)
+        check_creation(package)
         return await preview_package(self._store, package)
 
     @checked

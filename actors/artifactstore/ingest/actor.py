@@ -41,6 +41,7 @@ from artifactstore.ingest.results import (
 from artifactstore.ingest.sources import default_name, gather
 from artifactstore.ingest.steps import Steps, ingest_command, ingested
 from artifactstore.os_paths import path_bytes
+from artifactstore.package_preview import preview_package
 from artifactstore.supervision import NO_TIME_LIMIT, Actor, ActorRef, Concurrent, OnCancel, handles
 from artifactstore_protocols import canonical, commands
 from artifactstore_protocols.canonical import CanonicalValue
@@ -77,7 +78,7 @@ from artifactstore_protocols.records import (
     IngestSummary,
     PackageRecord,
 )
-from artifactstore_protocols.retention import RETENTION_CLASSES, check_class_name, retention_class
+from artifactstore_protocols.retention import check_class_name
 from artifactstore_protocols.sources import SourceTree
 
 __all__ = ["IngestActor", "PackageBusy", "check_creation"]
@@ -215,11 +216,6 @@ class IngestActor(Actor[IngestRole]):
             raise PackageBusy(message.package_id, busy)
         return await self._finalize(message.package_id, message.principal)
 
-    async def _check_class(self, name: str) -> None:
-        if name not in RETENTION_CLASSES:
-            added = await self._store.retention_classes()
-            retention_class(name, {each.name: each.duration_us or 0 for each in added})
-
     @handles(IngestTree, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def ingest_tree(self, message: IngestTree) -> IngestSummary:
         """Create a package, fill it from a directory, and finalize it."""
@@ -228,7 +224,6 @@ class IngestActor(Actor[IngestRole]):
         name = message.name
         if name is None:
             name = await in_thread(partial(default_name, message.tree.sources))
-        await self._check_class(message.retention_class)  # before anything is stored
         seen = await self._scan(message.tree, message.progress)
         _check_note(message.metadata, seen)
         asked = OpenPackage(name, message.retention_class, message.metadata, message.principal, message.idempotency_key)
@@ -251,6 +246,8 @@ class IngestActor(Actor[IngestRole]):
                 # first batch is stored.
                 if message.idempotency_key is not None or identity in cache.keys:
                     await self._refuse_excluded(await opened(), seen, message.idempotency_key)
+                else:
+                    await preview_package(self._store, asked)  # so that a package that is refused leaves no bytes
                 # A package of the caller's key may hold other files of the caller, which must not be replaced.
                 # A package of the cache's key holds only files of this ingest.
                 taken = OnExisting.REPLACE if message.idempotency_key is None else OnExisting.RESUME
