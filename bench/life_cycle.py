@@ -62,7 +62,7 @@ async def _stream(content: bytes) -> AsyncGenerator[bytes]:
 
 _NUMBERS: Final = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < $total)"
 _STATEMENTS: Final = (
-    "INSERT INTO contents $numbers SELECT $digest, 'blake3', $digest, 1000, 1 FROM numbers",
+    "INSERT INTO contents $numbers SELECT $digest, 'blake3', $digest, 1000, 0, 1 FROM numbers",
     # The content of file i of package p is its own, or that of the first of ten packages.
     """
     INSERT INTO artifact_files WITH RECURSIVE files(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM files WHERE i < 999),
@@ -77,6 +77,10 @@ _STATEMENTS: Final = (
       'not_required', CASE WHEN n <= $own THEN 'live' ELSE 'condemned' END, 'intact', $now,
       CASE WHEN n <= $own THEN NULL WHEN n <= $older THEN $now - 2 * $day ELSE $now END,
       CASE WHEN n <= $own THEN NULL ELSE 'replaced' END, 1, 1 FROM numbers
+    """,
+    """
+    UPDATE contents SET reference_count =
+      (SELECT count(*) FROM artifact_files WHERE artifact_files.digest_primary = contents.digest_primary)
     """,
     "UPDATE artifact_packages SET file_count = 1000, total_bytes = 1000000, stored_bytes = 500000",
     """
