@@ -221,7 +221,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         sa.PrimaryKeyConstraint("digest_primary", name="pk_contents"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_contents_digest_sha256", "contents", ["digest_sha256"])
+    op.create_index("ix_contents_sha256_start", "contents", [sa.text("substr(digest_sha256, 1, 8)")])
 
     op.create_table(
         "artifact_files",
@@ -257,14 +257,18 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         text("rule", nullable=True),
         integer("sequence"),
         integer("verified_sequence"),
-        sa.PrimaryKeyConstraint("digest_primary", "backend_id", "object_key", name="pk_storage_locations"),
-        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_storage_locations_key",
+        "storage_locations",
+        ["digest_primary", "backend_id", sa.text("substr(object_key, 78)")],
+        unique=True,
     )
     current = "state <> 'retired' AND state <> 'removed'"
     op.create_index(
         "ix_storage_locations_verified",
         "storage_locations",
-        ["verified_sequence", "digest_primary", "backend_id", "object_key"],
+        ["verified_sequence"],
         sqlite_where=sa.text(current),
         postgresql_where=sa.text(current),
     )
