@@ -76,6 +76,7 @@ from artifactstore_protocols.views import (
 
 __all__ = [
     "IS_CURRENT",
+    "contents_with_sha256",
     "deduplicated_bytes",
     "differences",
     "differing_entries",
