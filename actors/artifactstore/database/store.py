@@ -386,7 +386,7 @@ class SqlEventStore:
 
     async def adopt_store_id(self, store_id: str) -> None:
         """Take the store id of a backup."""
-        await self._database.write(lambda transaction: tokens.adopt_store_id(transaction, store_id))
+        await self._database.write(lambda transaction: events.adopt_store_id(transaction, store_id))
 
     async def name_usage(self, *, name: str | None, after: str, limit: int) -> Sequence[NameUsage]:
         """Return the space that the packages of some names take."""

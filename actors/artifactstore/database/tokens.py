@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Select, Table, func, select, update
+from sqlalchemy import Select, Table, func, select
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Query, Steps, lookup, query, wanted
 from artifactstore.database.cells import DamagedCell, time_in
-from artifactstore.database.events import Transaction
 from artifactstore.database.keeping import observed_clock
 from artifactstore.database.schema import LIVE, ViewTables, events, log_head
 from artifactstore_protocols import canonical
@@ -20,7 +19,7 @@ from artifactstore_protocols.token_records import StoredToken, TokenFrame
 from artifactstore_protocols.tokens import Grant, Scope, check_grant
 from artifactstore_protocols.views import TOKENS
 
-__all__ = ["adopt_store_id", "find_token", "load_tokens", "token", "token_frame", "token_query", "tokens"]
+__all__ = ["find_token", "load_tokens", "token", "token_frame", "token_query", "tokens"]
 
 _tokens = LIVE[TOKENS]
 _STORE_ID = select(func.coalesce(log_head.c.restored_store_id, log_head.c.store_id))
@@ -73,12 +72,6 @@ async def tokens(connection: AsyncConnection, after: str, limit: int) -> Sequenc
     """Return up to `limit` tokens after a name, in the order of their names."""
     page = _listed().where(_tokens.c.name > after).order_by(_tokens.c.name).limit(limit)
     return [_token(row) for row in await connection.execute(page)]
-
-
-async def adopt_store_id(transaction: Transaction, store_id: str) -> None:
-    """Bind the tokens of an empty log to the store id of a backup that is to be restored."""
-    if transaction.sequence == 0:
-        await transaction.connection.execute(update(log_head).values(restored_store_id=store_id))
 
 
 def _listed() -> Select[*tuple[Any, ...]]:
