@@ -10,7 +10,7 @@ The index has the names by their endings. If only the beginning of the names is 
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from sqlalchemy import CTE, ColumnElement, CompoundSelect, Select, and_, literal_column, select
+from sqlalchemy import CTE, ColumnElement, CompoundSelect, Select, literal_column, or_, select, union_all
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.name_keys import ending, name_key
@@ -21,13 +21,19 @@ from artifactstore_protocols.name_keys import name_key as key_of
 from artifactstore_protocols.package_listing import EntryListing
 from artifactstore_protocols.views import FILES
 
-__all__ = ["ENDINGS_MAX", "RARE_MAX", "endings_query", "is_name", "named_query", "numbers_with_rare_name"]
+__all__ = ["BEGUN_MAX", "ENDINGS_MAX", "RARE_MAX", "endings_query", "is_name", "named_query", "numbers_with_rare_name"]
 
 RARE_MAX: Final = 2_000
 """The maximum number of files with a name that is rare."""
 
 ENDINGS_MAX: Final = 1_000
-"""The maximum number of endings under which names with a beginning are searched. Each one costs a search."""
+"""The maximum number of endings under which names with a beginning are searched. Each one costs two searches."""
+
+BEGUN_MAX: Final = 100
+"""The maximum number of endings that names with a beginning have. Each one is a part of the query for the names."""
+
+_IS, _ENDS, _BEGINS = range(3)
+"""What a pattern says of the last part of paths, the most exact one first."""
 
 _files = LIVE[FILES]
 
@@ -41,14 +47,17 @@ async def numbers_with_rare_name(connection: AsyncConnection, page: EntryListing
     wanted = min(filter(is_searchable, globs), key=_vagueness, default=None)
     if wanted is None or any(is_name(glob) for glob in globs):
         return None
-    if ending_in_pattern(wanted) is None and last_name(wanted) is None:
-        endings = (await connection.execute(endings_query())).all()
-        if len(endings) > ENDINGS_MAX:
+    endings: Sequence[str] = ()
+    rows: list[tuple[Any, ...]]
+    if _vagueness(wanted) == _BEGINS:
+        rows = [tuple(row) for row in await connection.execute(endings_query(beginning_of_key(wanted)))]
+        if len(rows) > BEGUN_MAX or any(place > ENDINGS_MAX for _ending, place in rows):
             return None
-    named = named_query(wanted)
+        endings = [found for found, _place in rows]
+    named = named_query(wanted, endings)
     if (await connection.execute(named.limit(1).offset(RARE_MAX))).first() is not None:
         return None
-    rows: list[tuple[Any, ...]] = [tuple(row) for row in await connection.execute(named)]
+    rows = [tuple(row) for row in await connection.execute(named)]
     matches = page.entries.path_matcher()
     numbers = {number for number, key in rows if matches(key)}
     if page.after is not None:
@@ -58,10 +67,9 @@ async def numbers_with_rare_name(connection: AsyncConnection, page: EntryListing
 
 
 def _vagueness(glob: str) -> int:
-    """Return 0 for a pattern that names the last part, 1 if it has its ending, 2 if only its beginning is known."""
     if last_name(glob) is not None:
-        return 0
-    return 1 if ending_in_pattern(glob) is not None else 2
+        return _IS
+    return _ENDS if ending_in_pattern(glob) is not None else _BEGINS
 
 
 def is_name(glob: str) -> bool:
@@ -69,27 +77,36 @@ def is_name(glob: str) -> bool:
     return not beginning_of(glob) and last_name(glob) is not None
 
 
-def named_query(glob: str) -> Select[tuple[Any, ...]] | CompoundSelect[Any]:
-    """Return the query for the files whose name is, ends or begins like those that a searchable pattern matches."""
+def named_query(glob: str, endings: Sequence[str] = ()) -> Select[tuple[Any, ...]] | CompoundSelect[Any]:
+    """Return the query for the files whose name is, ends or begins like those that a searchable pattern matches.
+
+    Args:
+        glob: the pattern.
+        endings: the endings of the names, if the pattern says only how they begin: what `endings_query` finds.
+    """
     query = cast("Select[tuple[Any, ...]]", select(_files.c.package_number, _files.c.path_key))
     if (name := last_name(glob)) is not None:
         return query.where(name_key == key_of(name))
     query = query.where(_files.c.path_key.like(like_pattern(glob), escape="\\"))
     known, beginning = ending_in_pattern(glob), beginning_of_key(glob)
-    if known is not None:
-        return query.where(*_within(*key_range(f"{known}/{beginning}")))
+    each = [query.where(*_within(*key_range(f"{end}/{beginning}"))) for end in ((known,) if known else ("", *endings))]
+    return union_all(*each) if len(each) > 1 else each[0]
+
+
+def endings_query(beginning: str) -> Select[tuple[Any, ...]]:
+    """Return the query for the endings of names with a beginning, and the place of each among all endings.
+
+    A place that is too large is that of an ending after which no others were looked for. At most one more than
+    `BEGUN_MAX` is found.
+    """
     low, high = key_range(f"/{beginning}")
     endings = _endings()
-    each = endings.c.ending
-    joined = endings.join(_files, and_(*_within(each.concat(low), each.concat(high))))
-    with_ending = query.select_from(joined).where(each.is_not(None))
-    return query.where(*_within(low, high)).union_all(with_ending)
-
-
-def endings_query() -> Select[tuple[Any, ...]]:
-    """Return the query for the endings of the store's files, of which it finds at most one more than `ENDINGS_MAX`."""
-    endings = _endings()
-    return select(endings.c.ending).where(endings.c.ending.is_not(None))
+    each, place = endings.c.ending, endings.c.place
+    # Ordered and limited, so that no database has another way to find it than a search of the index.
+    begun = select(name_key).select_from(_files).where(name_key >= each.concat(low)).order_by(name_key).limit(1)
+    is_begun = begun.correlate(endings).scalar_subquery() < each.concat(high)
+    query = select(each, place).where(each.is_not(None), or_(place > ENDINGS_MAX, is_begun)).limit(BEGUN_MAX + 1)
+    return cast("Select[tuple[Any, ...]]", query)
 
 
 def _endings() -> CTE:
