@@ -261,8 +261,11 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.create_index(
         "ix_artifact_files_digest_primary_package_number", "artifact_files", ["digest_primary", "package_number"]
     )
-    name = sa.text("substr(path_key, length(rtrim(path_key, replace(path_key, '/', ''))) + 1)")
-    op.create_index("ix_artifact_files_name", "artifact_files", [name, sa.text("package_number")])
+    above = "rtrim(path_key, replace(path_key, '/', ''))"
+    before_ending = "rtrim(path_key, replace(replace(path_key, '/', ''), '.', ''))"
+    ending = f"substr('/' || path_key, length({before_ending}) + 1)"
+    name_key = f"({ending} || '/' || substr({before_ending}, length({above}) + 1))"
+    op.create_index("ix_artifact_files_name", "artifact_files", [sa.text(name_key), sa.text("package_number")])
 
     op.create_table(
         "storage_locations",

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from artifactstore.database.cells import CheckedBigInteger, CheckedBytes, CheckedText
+from artifactstore.database.name_keys import name_key_sql
 from artifactstore_protocols.views import TOTALS, VIEWS, ViewTable
 
 __all__ = [
@@ -202,12 +203,8 @@ Table(
     _text("link_target", nullable=True),
     _integer("sequence"),
     Index(None, "digest_primary", "package_number"),
-    # The last part of the path: what is left of it without all characters but slashes at its end is its directory.
-    Index(
-        "ix_artifact_files_name",
-        text("substr(path_key, length(rtrim(path_key, replace(path_key, '/', ''))) + 1)"),
-        text("package_number"),
-    ),
+    # The last part of the path, with its ending first.
+    Index("ix_artifact_files_name", text(name_key_sql()), text("package_number")),
     sqlite_with_rowid=False,
 )
 
