@@ -13,7 +13,13 @@ from artifactstore.database.collectable import collectable_page, retired_query, 
 from artifactstore.database.database import Database
 from artifactstore.database.keep_policies import next_name_query
 from artifactstore.database.keeping import holds_query, kept_queries, left_query, retained_query
-from artifactstore.database.queries import contents_with_sha256, differing_entries, entries_query, listing_query, queries_for
+from artifactstore.database.queries import (
+    contents_with_sha256,
+    differing_entries,
+    entries_query,
+    listing_query,
+    queries_for,
+)
 from artifactstore.database.rare_names import named_query
 from artifactstore.database.schema import LIVE
 from artifactstore.database.stats import stats_queries
