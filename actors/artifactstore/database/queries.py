@@ -25,7 +25,8 @@ from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Query, Steps, lookup, query, run, wanted
 from artifactstore.database.cells import DamagedCell, time_in
 from artifactstore.database.files import address_in, content_columns, entry_in, path_of
-from artifactstore.database.rare_names import file_name, is_name, numbers_with_rare_name
+from artifactstore.database.name_keys import name_key
+from artifactstore.database.rare_names import is_name, numbers_with_rare_name
 from artifactstore.database.schema import LIVE, events
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical
@@ -36,6 +37,7 @@ from artifactstore_protocols.events import check_payload, digest_of_payload
 from artifactstore_protocols.globs import beginning_of, end_of_texts, is_literal, last_name, like_pattern
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.metadata import Metadata, is_metadata, search_term
+from artifactstore_protocols.name_keys import name_key as key_of
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.package_listing import (
     EntryListing,
@@ -432,9 +434,9 @@ def entries_query(
         one = _files.c.digest_primary == digests[0] if len(digests) == 1 else _files.c.digest_primary.in_(digests)
         query, order = query.where(one), number
     elif numbers is None:
-        names = [last_name(glob) for glob in page.entries.globs if is_name(glob)]
+        names = [name for glob in page.entries.globs if is_name(glob) and (name := last_name(glob))]
         if names:
-            query, order = query.where(*(file_name == name for name in names)), number
+            query, order = query.where(*(name_key == key_of(name) for name in names)), number
     if page.after is not None:
         at, after = page.after
         start, rest = (order >= at, order > at) if page.ascending else (order <= at, order < at)

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from artifactstore.database.cells import CheckedBigInteger, CheckedBytes, CheckedText
+from artifactstore.database.name_keys import name_key_sql
 from artifactstore_protocols.views import TOTALS, VIEWS, ViewTable
 
 __all__ = [
@@ -107,6 +108,7 @@ log_head = Table(
     _text("import_event_id", nullable=True),
     _text("import_command", nullable=True),
     _text("store_id"),
+    _text("restored_store_id", nullable=True),
     CheckConstraint("id = 1", name="single_row"),
 )
 
@@ -201,12 +203,8 @@ Table(
     _text("link_target", nullable=True),
     _integer("sequence"),
     Index(None, "digest_primary", "package_number"),
-    # The last part of the path: what is left of it without all characters but slashes at its end is its directory.
-    Index(
-        "ix_artifact_files_name",
-        text("substr(path_key, length(rtrim(path_key, replace(path_key, '/', ''))) + 1)"),
-        text("package_number"),
-    ),
+    # The last part of the path, with its ending first.
+    Index("ix_artifact_files_name", text(name_key_sql()), text("package_number")),
     sqlite_with_rowid=False,
 )
 
@@ -370,6 +368,24 @@ Table(
     _integer("purged_at"),
     _integer("sequence"),
     sqlite_with_rowid=False,
+)
+
+Table(
+    "access_tokens",
+    METADATA,
+    _text("name", key=True),
+    _text("scopes"),
+    _bytes("packages"),
+    _integer("expires_at", nullable=True),
+    _bytes("digest"),
+    _text("store_id"),
+    _text("created_by"),
+    _integer("created_at"),
+    _integer("revoked_at", nullable=True),
+    _text("revoked_by", nullable=True),
+    _text("revoked_reason", nullable=True),
+    _integer("sequence"),
+    Index(None, "digest"),
 )
 
 Table(
