@@ -490,10 +490,8 @@ async def locations(
         digests = digests.where(_files.c.package_number == _number_of(package_id))
     page = digests.distinct().order_by(referring.c.digest_primary).limit(limit).subquery()
     query = _LOCATIONS_QUERY.where(IS_CURRENT, _locations.c.digest_primary.in_(select(page.c.digest_primary)))
-    return [
-        _location(row)
-        for row in await connection.execute(query.order_by(*(_locations.c[name] for name in LOCATIONS.key)))
-    ]
+    rows = await connection.execute(query.order_by(*(_locations.c[name] for name in LOCATIONS.key)))
+    return [_location(row) for row in rows]
 
 
 async def known_objects(
