@@ -78,6 +78,7 @@ from artifactstore_protocols.views import (
 
 __all__ = [
     "IS_CURRENT",
+    "contents_with_sha256",
     "deduplicated_bytes",
     "differences",
     "differing_entries",
@@ -448,8 +449,16 @@ async def _primary_digests(connection: AsyncConnection, digest: str) -> Sequence
     algorithm, raw = raw_digest(digest)
     if algorithm not in {None, "sha256"}:
         return [raw]
-    query = select(_contents.c.digest_primary).where(_contents.c.digest_sha256 == raw)
-    return [*(row[0] for row in await connection.execute(query)), *([raw] if algorithm is None else [])]
+    rows = await connection.execute(contents_with_sha256(raw))
+    return [*(row[0] for row in rows), *([raw] if algorithm is None else [])]
+
+
+def contents_with_sha256(digest: bytes) -> Select[*tuple[Any, ...]]:
+    """Return the query for the primary digests of the contents with this SHA-256."""
+    # The index has the first 8 bytes. Their position is no parameter: only so can a planner use the index.
+    start: ColumnElement[bytes] = func.substr(_contents.c.digest_sha256, literal_column("1"), literal_column("8"))
+    selected = select(_contents.c.digest_primary)
+    return selected.where(start == digest[:8], _contents.c.digest_sha256 == digest)
 
 
 async def file(connection: AsyncConnection, package_id: str, path_key: str) -> FileRecord | None:
@@ -481,7 +490,10 @@ async def locations(
         digests = digests.where(_files.c.package_number == _number_of(package_id))
     page = digests.distinct().order_by(referring.c.digest_primary).limit(limit).subquery()
     query = _LOCATIONS_QUERY.where(IS_CURRENT, _locations.c.digest_primary.in_(select(page.c.digest_primary)))
-    return [_location(row) for row in await connection.execute(query.order_by(*_locations.primary_key.columns))]
+    return [
+        _location(row)
+        for row in await connection.execute(query.order_by(*(_locations.c[name] for name in LOCATIONS.key)))
+    ]
 
 
 async def known_objects(
