@@ -652,7 +652,12 @@ async def list_files(connection: AsyncConnection, package: PackageRecord) -> lis
 async def differences(
     connection: AsyncConnection, before: PackageRecord, after: PackageRecord
 ) -> list[tuple[FileRecord | None, FileRecord | None]]:
-    """Return the entries of two packages at each path at which they differ, in the order of their path keys."""
+    """Return the entries of two packages at each path at which they differ, in the order of their path keys.
+
+    Packages with one tree digest are equal, and no entry is read.
+    """
+    if before.tree_digest is not None and before.tree_digest == after.tree_digest:
+        return []
     sides: list[dict[str, FileRecord]] = []
     for package, other in ((before, after), (after, before)):
         selected = differing_entries(package.created_sequence, other.created_sequence)
