@@ -156,7 +156,7 @@ from artifactstore_protocols.storage import HeldFile, KnownObject, StorageError
 from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.supervision import ActorStopped, SupervisorSnapshot
 
-__all__ = ["DEFAULT_PRINCIPAL", "PackageReads", "Registry", "StoreClosed", "package_reads"]
+__all__ = ["DEFAULT_PRINCIPAL", "PackageReads", "Registry", "StoreClosed", "event_store", "package_reads"]
 
 _PAGE = 500
 DEFAULT_PRINCIPAL = "anonymous"
@@ -1833,6 +1833,15 @@ def _duration_us(text: str) -> int:
     if (found := duration_us(text)) is None:
         raise InvalidValue("duration", text[:60], "write 30d, or with m, h or w")
     return found
+
+
+def event_store(registry: Registry) -> EventStore:
+    """Return the log and the tables of an open registry, for a front door that narrows what its callers may read.
+
+    Raises:
+        StoreClosed, WrongEventLoop: as the methods of the registry.
+    """
+    return registry._store  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of the class above
 
 
 async def _here[T](work: Callable[[], Awaitable[T]]) -> T:
