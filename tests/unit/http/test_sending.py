@@ -132,7 +132,16 @@ async def test_a_place_is_waited_for_and_not_for_ever(autojump_clock: MockClock)
 def record_of(content: bytes) -> FileRecord:
     digests = digests_of(content)
     return FileRecord(
-        "package", "a.bin", "file", len(content), False, "text/x-c", str(digests.content_address), str(digests.sha256), "", 1
+        "package",
+        "a.bin",
+        "file",
+        len(content),
+        False,
+        "text/x-c",
+        str(digests.content_address),
+        str(digests.sha256),
+        "",
+        1,
     )
 
 

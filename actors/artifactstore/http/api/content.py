@@ -4,11 +4,11 @@ The headers say how many bytes follow. If an object turns out to be damaged mean
 last of them, so no client takes a damaged file or a cut archive for a whole one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import aclosing
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import quote
 
 import trio
@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from artifactstore.environment import in_thread
 from artifactstore.http.api.file_bytes import bytes_of_ranges, parts_boundary, parts_bytes
-from artifactstore.http.api.model import Call, FreshQuery, RawReply, Route
+from artifactstore.http.api.model import Call, FreshQuery, RawReply
 from artifactstore.http.api.problems import Problem
 from artifactstore.http.api.sending import Places, send_body, send_head, while_connected
 from artifactstore.http.shortcut import HEADERS, Receive, Scope, Send
@@ -37,7 +37,19 @@ from artifactstore_protocols.package_tree import Dead
 from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.records import FileRecord
 
-__all__ = ["ARCHIVES_MAX", "FILES_MAX", "ArchiveQuery", "Content", "content_routes"]
+__all__ = [
+    "ARCHIVES_MAX",
+    "ARCHIVE_TYPES",
+    "CONDITIONS",
+    "FILES_MAX",
+    "OTHER_STATUSES",
+    "RANGES",
+    "RANGE_STATUSES",
+    "ArchiveQuery",
+    "get_file",
+    "get_tar",
+    "get_zip",
+]
 
 FILES_MAX: Final = 64
 """The most files that are sent at once. Each holds up to 3 MiB."""
@@ -54,15 +66,36 @@ _HEADERS: Final = {
     "Cache-Control": "private, no-cache",
     "Content-Security-Policy": CONTENT_POLICY,
 }
-_CONDITIONS: Final = {
+CONDITIONS: Final[Mapping[str, str]] = {
     "If-None-Match": "Entity tags that the client has; 304 if one of them is current.",
     "If-Match": "Entity tags that the client needs; 412 if none of them is current.",
 }
-_RANGES: Final = {
+"""The headers with conditions, with their descriptions."""
+
+RANGES: Final[Mapping[str, str]] = {
     "Range": "Up to 16 ranges of bytes. Several are answered as multipart/byteranges.",
     "If-Range": "The entity tag that the ranges are of; the whole file if it is not current.",
 }
-_TYPES: Final[Mapping[ArchiveForm, str]] = {"tar": "application/x-tar", "zip": "application/zip"}
+"""The headers for parts of a file, with their descriptions."""
+
+ARCHIVE_TYPES: Final[Mapping[ArchiveForm, str]] = {"tar": "application/x-tar", "zip": "application/zip"}
+
+OTHER_STATUSES: Final[Mapping[HTTPStatus, str]] = {
+    HTTPStatus.NOT_MODIFIED: "The client has it.",
+    HTTPStatus.PRECONDITION_FAILED: "It is not what `If-Match` names.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The service sends as much as it may, or the database is down.",
+}
+"""What a request for bytes can get beside 200, with the meanings."""
+
+RANGE_STATUSES: Final[Mapping[HTTPStatus, str]] = {
+    HTTPStatus.PARTIAL_CONTENT: "A part of the file.",
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "The file has none of these bytes.",
+}
+"""What a request for a part of a file can get too, with the meanings."""
+
+# They bound the memory of the process, so all servers in it share them.
+_files, _archives = Places(FILES_MAX), Places(ARCHIVES_MAX)
+_lookups = trio.CapacityLimiter(_LOOKUPS_MAX)
 
 
 class ArchiveQuery(FreshQuery, frozen=True, forbid_unknown_fields=True):
@@ -71,127 +104,91 @@ class ArchiveQuery(FreshQuery, frozen=True, forbid_unknown_fields=True):
     subtree: Annotated[str, Meta(description="A directory or a file; the path above it is left out.")] = ""
 
 
-class Content:
-    """The handlers of the routes for bytes, with the places that they share."""
+async def get_file(call: Call, _query: FreshQuery) -> RawReply:
+    """Answer with the bytes of a file, or with a part of them."""
+    path = check_path(call.path["path"])
+    file = await _file_at(call, path)
+    decision = _decided(call, entity_tag(file.content_address), file.size_bytes, ranges=True)
+    headers = _file_headers(file, path.rpartition("/")[2], decision)
+    ranges = decision.ranges or (ByteRange(0, file.size_bytes),)
 
-    def __init__(self) -> None:
-        self._files, self._archives = Places(FILES_MAX), Places(ARCHIVES_MAX)
-        self._lookups = trio.CapacityLimiter(_LOOKUPS_MAX)
+    async def work(send: Send) -> None:
+        pieces = bytes_of_ranges(file, ranges, package_reads(call.registry))
+        async with _files.taken(), aclosing(pieces):
+            await send_body(send, HTTPStatus(decision.status), headers, pieces)
 
-    async def get_file(self, call: Call, query: FreshQuery) -> RawReply:  # noqa: ARG002 - the frame has used it
-        """Answer with the bytes of a file, or with a part of them."""
-        path = check_path(call.path["path"])
-        file = await self._file_at(call, path)
-        decision = _decided(call, entity_tag(file.content_address), file.size_bytes, ranges=True)
-        headers = _file_headers(file, path.rpartition("/")[2], decision)
-        ranges = decision.ranges or (ByteRange(0, file.size_bytes),)
-
-        async def work(send: Send) -> None:
-            pieces = bytes_of_ranges(file, ranges, package_reads(call.registry))
-            async with self._files.taken(), aclosing(pieces):
-                await send_body(send, HTTPStatus(decision.status), headers, pieces)
-
-        async def reply(_scope: Scope, receive: Receive, send: Send) -> None:
-            if call.is_head or decision.status == HTTPStatus.NOT_MODIFIED:
-                await send_head(send, HTTPStatus(decision.status), headers)
-            else:
-                await while_connected(receive, partial(work, send))
-
-        return reply
-
-    async def _file_at(self, call: Call, path: str) -> FileRecord:
-        """Return the file that a path leads to, through links if need be.
-
-        Raises:
-            FileNotInPackage, LinkLeadsNowhere: it leads to nothing.
-            Problem: it leads to a directory.
-        """
-        package_id = call.package.package_id
-        found = await package_reads(call.registry).entry(package_id, path_key(path))
-        if found is not None and found.kind == "file":
-            return found
-        async with self._lookups:
-            package = await call.registry.open_package(package_id)
-            place = await in_thread(partial(package.opened.tree.resolve, path))
-        if isinstance(place, Dead):
-            if place.link:
-                raise LinkLeadsNowhere(package_id, path, place.link, is_loop=place.reason == "loop")
-            raise FileNotInPackage(package_id, path)
-        if place.entry is None or place.kind != "file":
-            below = f"/v1/packages/{package_id}/archive.tar?subtree={quote(place.path, safe='/')}"
-            raise Problem(HTTPStatus.CONFLICT, "not_a_file", f"{path} is a directory; get it as {below}")
-        return place.entry
-
-    async def get_archive(self, form: ArchiveForm, call: Call, query: ArchiveQuery) -> RawReply:
-        """Answer with an archive of a package or of a part of it."""
-        reads = package_reads(call.registry)
-        name = (query.subtree or call.package.name).rpartition("/")[2]
-
-        async def work(send: Send) -> None:
-            async with self._archives.taken():
-                entries = await reads.chosen_entries(call.package.package_id, ExportChoice(query.subtree))
-                known = await in_thread(partial(outline, entries, form))
-                etag = entity_tag(f"{form}:{known.digest}")
-                decision = _decided(call, etag, known.size_bytes, ranges=False)
-                headers = {
-                    **_HEADERS,
-                    "Accept-Ranges": "none",
-                    "Content-Disposition": content_disposition(f"{name}.{form}", shown=False),
-                    "Content-Length": str(known.size_bytes),
-                    "Content-Type": _TYPES[form],
-                    "ETag": etag,
-                }
-                if call.is_head or decision.status == HTTPStatus.NOT_MODIFIED:
-                    await send_head(send, HTTPStatus(decision.status), headers)
-                    return
-                pieces = archive(entries, form, reads.whole_object, reads.read_objects, None)
-                async with aclosing(pieces):
-                    await send_body(send, HTTPStatus.OK, headers, pieces)
-
-        async def reply(_scope: Scope, receive: Receive, send: Send) -> None:
+    async def reply(_scope: Scope, receive: Receive, send: Send) -> None:
+        if call.is_head or decision.status == HTTPStatus.NOT_MODIFIED:
+            await send_head(send, HTTPStatus(decision.status), headers)
+        else:
             await while_connected(receive, partial(work, send))
 
-        return reply
+    return reply
 
 
-def content_routes() -> Sequence[Route[Any]]:
-    """Return the routes for bytes, with places of their own."""
-    content = Content()
-    errors = {
-        HTTPStatus.NOT_MODIFIED: "The client has it.",
-        HTTPStatus.PRECONDITION_FAILED: "It is not what `If-Match` names.",
-        HTTPStatus.SERVICE_UNAVAILABLE: "The service sends as much as it may.",
-    }
-    file = Route(
-        "GET",
-        "/v1/packages/{package}/files/{path...}",
-        "Get the bytes of a file",
-        content.get_file,
-        FreshQuery,
-        {"*/*": None},
-        headers={**_CONDITIONS, **_RANGES},
-        errors={
-            **errors,
-            HTTPStatus.PARTIAL_CONTENT: "A part of the file.",
-            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "The file has none of these bytes.",
-        },
-        tag="bytes",
-    )
-    archives = [
-        Route(
-            "GET",
-            f"/v1/packages/{{package}}/archive.{form}",
-            f"Get a package or a part of it as a {form} archive",
-            partial(content.get_archive, form),
-            ArchiveQuery,
-            {media_type: None},
-            headers=_CONDITIONS,
-            errors=errors,
-            tag="bytes",
-        )
-        for form, media_type in _TYPES.items()
-    ]
-    return [file, *archives]
+async def get_tar(call: Call, query: ArchiveQuery) -> RawReply:
+    """Answer with a package, or a part of it, as a tar archive."""
+    return _archived("tar", call, query)
+
+
+async def get_zip(call: Call, query: ArchiveQuery) -> RawReply:
+    """Answer with a package, or a part of it, as a zip archive."""
+    return _archived("zip", call, query)
+
+
+def _archived(form: ArchiveForm, call: Call, query: ArchiveQuery) -> RawReply:
+    reads = package_reads(call.registry)
+    name = (query.subtree or call.package.name).rpartition("/")[2]
+
+    async def work(send: Send) -> None:
+        async with _archives.taken():
+            entries = await reads.chosen_entries(call.package.package_id, ExportChoice(query.subtree))
+            known = await in_thread(partial(outline, entries, form))
+            etag = entity_tag(f"{form}:{known.digest}")
+            decision = _decided(call, etag, known.size_bytes, ranges=False)
+            headers = {
+                **_HEADERS,
+                "Accept-Ranges": "none",
+                "Content-Disposition": content_disposition(f"{name}.{form}", shown=False),
+                "Content-Length": str(known.size_bytes),
+                "Content-Type": ARCHIVE_TYPES[form],
+                "ETag": etag,
+            }
+            if call.is_head or decision.status == HTTPStatus.NOT_MODIFIED:
+                await send_head(send, HTTPStatus(decision.status), headers)
+                return
+            pieces = archive(entries, form, reads.whole_object, reads.read_objects, None)
+            async with aclosing(pieces):
+                await send_body(send, HTTPStatus.OK, headers, pieces)
+
+    async def reply(_scope: Scope, receive: Receive, send: Send) -> None:
+        await while_connected(receive, partial(work, send))
+
+    return reply
+
+
+async def _file_at(call: Call, path: str) -> FileRecord:
+    """Return the file that a path leads to, through links if need be.
+
+    Raises:
+        FileNotInPackage, LinkLeadsNowhere: it leads to nothing.
+        Problem: it leads to a directory.
+    """
+    package_id = call.package.package_id
+    found = await package_reads(call.registry).entry(package_id, path_key(path))
+    if found is not None and found.kind == "file":
+        return found
+    async with _lookups:
+        package = await call.registry.open_package(package_id)
+        place = await in_thread(partial(package.opened.tree.resolve, path))
+    if isinstance(place, Dead):
+        if place.link:
+            raise LinkLeadsNowhere(package_id, path, place.link, is_loop=place.reason == "loop")
+        raise FileNotInPackage(package_id, path)
+    if place.entry is None or place.kind != "file":
+        below = f"/v1/packages/{package_id}/archive.tar?subtree={quote(place.path)}"
+        raise Problem(HTTPStatus.CONFLICT, "not_a_file", f"{path!r} is a directory; get it as {below}")
+    return place.entry
 
 
 def _decided(call: Call, etag: str, size_bytes: int, *, ranges: bool) -> Decision:

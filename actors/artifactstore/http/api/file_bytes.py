@@ -57,9 +57,7 @@ async def bytes_of_ranges(file: FileRecord, ranges: Sequence[ByteRange], reads: 
 async def _large(file: FileRecord, wanted: ByteRange, reads: PackageReads) -> AsyncGenerator[bytes]:
     """Yield the bytes of a range, each piece once there is another or the stream has ended well."""
     whole = wanted.length == file.size_bytes
-    stream = await reads.open_object(
-        file.content_address, wanted.offset, None if whole else wanted.length, CHUNK_BYTES
-    )
+    stream = await reads.open_object(file.content_address, wanted.offset, None if whole else wanted.length, CHUNK_BYTES)
     try:
         seen, held = 0, b""
         async for piece in stream:
