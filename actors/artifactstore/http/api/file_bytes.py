@@ -6,6 +6,7 @@ compared: a range has no digest.
 """
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Final
 
 from artifactstore.registry import PackageReads
@@ -48,8 +49,9 @@ async def bytes_of_ranges(file: FileRecord, ranges: Sequence[ByteRange], reads: 
         for each in ranges:
             if several:
                 yield _head(file, each)
-            async for piece in _large(file, each, reads):
-                yield piece
+            async with aclosing(_large(file, each, reads)) as pieces:
+                async for piece in pieces:
+                    yield piece
     if several:
         yield _end(file)
 
