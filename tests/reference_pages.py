@@ -24,7 +24,7 @@ from artifactstore.config import ENVIRONMENT
 from artifactstore.doctor.checks import CHECKS
 from artifactstore.http.metrics import RequestCounts, Sources, exposition
 from artifactstore.http.overview import Overview, overview_of
-from artifactstore_protocols import canonical, collection, records
+from artifactstore_protocols import canonical, collection, records, token_records
 from artifactstore_protocols.event_types import EVENT_TYPES, PACKAGE_FINALIZED, Payload, PayloadInvalid
 from artifactstore_protocols.supervision.lifecycle import mermaid
 from documents import ROOT
@@ -50,6 +50,9 @@ _JSON: Mapping[str, tuple[type[Struct] | str, ...]] = MappingProxyType(
         "tag delete": ("tag",),
         "tag list": (records.Tag,),
         "tag log": (records.HistoryEntry,),
+        "token create": ("name, secret",),
+        "token list": (token_records.Token,),
+        "token revoke": (token_records.Token,),
         "export": (records.ExportReport,),
         "backup": (records.BackupReport, records.BackupCheck),
         "restore": (records.RestoreReport,),

@@ -49,6 +49,26 @@ def _create_schemas() -> None:
     )
 
 
+def _create_tokens() -> None:
+    op.create_table(
+        "access_tokens",
+        text("name"),
+        text("scopes"),
+        octets("packages"),
+        integer("expires_at", nullable=True),
+        octets("digest"),
+        text("store_id"),
+        text("created_by"),
+        integer("created_at"),
+        integer("revoked_at", nullable=True),
+        text("revoked_by", nullable=True),
+        text("revoked_reason", nullable=True),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("name", name="pk_access_tokens"),
+    )
+    op.create_index("ix_access_tokens_digest", "access_tokens", ["digest"])
+
+
 def _create_rules() -> None:
     op.create_table(
         "keep_policies",
@@ -112,6 +132,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         text("import_event_id", nullable=True),
         text("import_command", nullable=True),
         text("store_id"),
+        text("restored_store_id", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_log_head"),
         sa.CheckConstraint("id = 1", name=op.f("ck_log_head_single_row")),
     )
@@ -360,11 +381,13 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.create_index("ix_artifact_parents_parent_id_package_number", "artifact_parents", ["parent_id", "package_number"])
 
     _create_rules()
+    _create_tokens()
 
 
 def downgrade() -> None:
     for table in (
         "store_totals",
+        "access_tokens",
         "purged_contents",
         "keep_policies",
         "added_retention_classes",

@@ -36,6 +36,7 @@ from artifactstore_protocols.retention import RetentionClass
 from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
+from artifactstore_protocols.token_records import StoredToken, TokenFrame
 from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
 from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
 
@@ -412,6 +413,29 @@ class EventStore(Protocol):
 
     async def keep_policies(self) -> Sequence[KeepPolicy]:
         """Return all keep policies, in the bytewise order of their groups. There are at most `KEEP_POLICIES_MAX`."""
+        ...
+
+    async def tokens(self, *, after: str, limit: int) -> Sequence[StoredToken]:
+        """Return up to `limit` tokens after a name, in the bytewise order of their names."""
+        ...
+
+    async def token(self, name: str) -> StoredToken | None:
+        """Return a token, or None."""
+        ...
+
+    async def token_frame(self) -> TokenFrame:
+        """Return what decides beside a token whether it works."""
+        ...
+
+    async def find_token(self, digest_in: Callable[[str], bytes]) -> tuple[TokenFrame, StoredToken | None]:
+        """Return the frame, and the token whose digest the function returns for the frame's store id; None without.
+
+        The function runs in another thread.
+        """
+        ...
+
+    async def adopt_store_id(self, store_id: str) -> None:
+        """Bind the tokens of a store whose log is empty to the store id of a backup. Any other log stays as it is."""
         ...
 
     async def name_usage(self, *, name: str | None, after: str, limit: int) -> Sequence[NameUsage]:

@@ -30,6 +30,7 @@ __all__ = [
     "TokenNameTaken",
     "TokenNotFound",
     "check_grant",
+    "check_scope",
     "check_token_name",
     "is_secret",
     "make_secret",
@@ -150,6 +151,16 @@ def check_token_name(name: str) -> None:
         raise InvalidValue("token name", name[:60], reason)
 
 
+def check_scope(scope: str) -> None:
+    """Check the name of a scope.
+
+    Raises:
+        InvalidValue: it is none.
+    """
+    if scope not in SCOPES:
+        raise InvalidValue("scope", scope[:60], f"use {', '.join(SCOPES[:-1])} or {SCOPES[-1]}")
+
+
 def check_grant(grant: Grant) -> None:
     """Check what a token allows.
 
@@ -157,6 +168,8 @@ def check_grant(grant: Grant) -> None:
         InvalidValue: the name is none; the scopes or the globs are none or not in order; or an admin is not for `*`.
     """
     check_token_name(grant.name)
+    for scope in grant.scopes:
+        check_scope(scope)
     if not grant.scopes or grant.scopes != _in_order(grant.scopes):
         reason = f"name at least one of {', '.join(SCOPES)}, each once and in this order"
         raise InvalidValue("scopes", ", ".join(grant.scopes)[:60], reason)

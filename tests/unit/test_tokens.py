@@ -59,7 +59,7 @@ def test_no_scope_includes_another_one_and_more_globs_allow_no_less(
         (Grant("ci", (), ("*",), None), "scopes"),
         (Grant("ci", ("read", "read"), ("*",), None), "scopes"),
         (Grant("ci", ("write", "read"), ("*",), None), "scopes"),
-        (Grant("ci", ("all",), ("*",), None), "scopes"),  # type: ignore[arg-type]
+        (Grant("ci", ("all",), ("*",), None), "scope"),  # type: ignore[arg-type]
         (Grant("ci", ("read",), (), None), "packages"),
         (Grant("ci", ("read",), ("b", "a"), None), "packages"),
         (Grant("ci", ("read",), ("a", "a"), None), "packages"),

@@ -103,6 +103,7 @@ log_head = Table(
     _text("import_event_id", nullable=True),
     _text("import_command", nullable=True),
     _text("store_id"),
+    _text("restored_store_id", nullable=True),
     CheckConstraint("id = 1", name="single_row"),
 )
 
@@ -363,6 +364,24 @@ Table(
     _integer("purged_at"),
     _integer("sequence"),
     sqlite_with_rowid=False,
+)
+
+Table(
+    "access_tokens",
+    METADATA,
+    _text("name", key=True),
+    _text("scopes"),
+    _bytes("packages"),
+    _integer("expires_at", nullable=True),
+    _bytes("digest"),
+    _text("store_id"),
+    _text("created_by"),
+    _integer("created_at"),
+    _integer("revoked_at", nullable=True),
+    _text("revoked_by", nullable=True),
+    _text("revoked_reason", nullable=True),
+    _integer("sequence"),
+    Index(None, "digest"),
 )
 
 Table(

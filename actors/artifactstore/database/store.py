@@ -13,6 +13,7 @@ from artifactstore.database import (
     queries,
     retention_classes,
     stats,
+    tokens,
     usage,
     verification,
 )
@@ -49,6 +50,7 @@ from artifactstore_protocols.retention import RetentionClass
 from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
+from artifactstore_protocols.token_records import StoredToken, TokenFrame
 from artifactstore_protocols.unfinished_import import ImportRun
 from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
 
@@ -378,6 +380,26 @@ class SqlEventStore:
     async def keep_policies(self) -> Sequence[KeepPolicy]:
         """Return all keep policies."""
         return await self._database.read(keep_policies.keep_policies)
+
+    async def tokens(self, *, after: str, limit: int) -> Sequence[StoredToken]:
+        """Return a page of tokens."""
+        return await self._database.read(lambda connection: tokens.tokens(connection, after, limit))
+
+    async def token(self, name: str) -> StoredToken | None:
+        """Return a token."""
+        return await self._database.read(lambda connection: tokens.token(connection, name))
+
+    async def token_frame(self) -> TokenFrame:
+        """Return what decides whether tokens work."""
+        return await self._database.read(tokens.token_frame)
+
+    async def find_token(self, digest_in: Callable[[str], bytes]) -> tuple[TokenFrame, StoredToken | None]:
+        """Return the token with a digest."""
+        return await self._database.read(lambda connection: tokens.find_token(connection, digest_in))
+
+    async def adopt_store_id(self, store_id: str) -> None:
+        """Take the store id of a backup."""
+        await self._database.write(lambda transaction: events.adopt_store_id(transaction, store_id))
 
     async def name_usage(self, *, name: str | None, after: str, limit: int) -> Sequence[NameUsage]:
         """Return the space that the packages of some names take."""
