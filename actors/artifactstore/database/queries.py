@@ -221,7 +221,7 @@ async def _matching(connection: AsyncConnection, wanted: PackageQuery, where: Pa
     """Return the packages that match a query, and whose names a filter accepts. Each query uses an index."""
     if isinstance(wanted, ByName | OpenByName) and not where.matches_name(wanted.name):
         return ()
-    needed = {ByDigest: 1, ByPartOfId: CANDIDATES_MAX + 1}.get(type(wanted))
+    needed = 1 if isinstance(wanted, ByDigest) else CANDIDATES_MAX + 1 if isinstance(wanted, ByPartOfId) else None
     found: dict[str, PackageRecord] = {}
     for selected in queries_for(wanted):
         page, accepted, offset = selected, 0, 0

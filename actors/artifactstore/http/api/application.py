@@ -5,7 +5,8 @@ if it were not there. Requests for other paths go to the application behind this
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
@@ -40,6 +41,7 @@ _PARAMETERS_MAX: Final = 100
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _CHALLENGE: Final = 'Bearer realm="artifactstore"'
 _NO_PLACE: Final = "other"
+_FIELD: Final = re.compile(r"[$.`]([A-Za-z_]+)`")
 
 type Identify = Callable[[Registry, str], Awaitable[Grant]]
 """Returns what the token with a secret allows, or raises `TokenInvalid`."""
@@ -210,7 +212,8 @@ def _query[Q: Struct](text: bytes, kind: type[Q]) -> Q:
     try:
         return convert(values, kind, strict=False)
     except ValidationError as error:
-        raise InvalidValue("query", "", str(error)) from error
+        named = _FIELD.search(str(error))
+        raise InvalidValue("query parameter", named[1] if named else "", str(error)) from error
 
 
 async def _named(registry: Registry, grant: Grant, values: Mapping[str, str]) -> PackageRecord | None:
@@ -224,10 +227,11 @@ async def _named(registry: Registry, grant: Grant, values: Mapping[str, str]) ->
     return found
 
 
-def _wrong_method(fitting: Mapping[str, object] | set[str]) -> Problem:
-    allowed = sorted({*fitting, *(["HEAD"] if "GET" in fitting else [])})
-    detail = f"This path takes {', '.join(allowed)}."
-    return Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", detail, {"Allow": ", ".join(allowed)})
+def _wrong_method(methods: Iterable[str]) -> Problem:
+    allowed = ", ".join(each for method in sorted(methods) for each in (method, "HEAD")[: 1 + (method == "GET")])
+    return Problem(
+        HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", f"This path takes {allowed}.", {"Allow": allowed}
+    )
 
 
 def _problem_for(error: Exception) -> Problem:

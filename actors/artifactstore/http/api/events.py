@@ -6,7 +6,7 @@ objects, which name contents of all packages. Only a token with the scope `admin
 
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Annotated, Final, cast
 
@@ -91,7 +91,7 @@ class _Sight:
         self._store = event_store(call.registry)
         self._grant = call.grant
         self._types, self._package_id = types, package_id
-        self._names = OrderedDict[str, str | None]()
+        self._names = OrderedDict[str, str]()
 
     async def text_of(self, stored: StoredEvent) -> str | None:
         """Return an event as JSON; None if the request does not see it."""
@@ -115,15 +115,14 @@ class _Sight:
         """Return the name of a package, which never changes; None if there is no such package."""
         if package_id not in self._names:
             payload = stored.decode()
-            try:
-                created = isinstance(payload, PackageCreated)
-                name = payload.name if created else (await self._store.package(package_id)).name
-            except PackageNotFound:
-                name = None
-            self._names[package_id] = name
+            if isinstance(payload, PackageCreated):
+                self._names[package_id] = payload.name
+            else:
+                with suppress(PackageNotFound):  # then it has no name, and no token sees it
+                    self._names[package_id] = (await self._store.package(package_id)).name
             if len(self._names) > _NAMES_KEPT:
                 self._names.popitem(last=False)
-        return self._names[package_id]
+        return self._names.get(package_id)
 
 
 def _package_of(stored: StoredEvent) -> str | None:
