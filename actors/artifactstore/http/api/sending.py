@@ -14,10 +14,7 @@ import trio
 from artifactstore.http.api.problems import Problem
 from artifactstore.http.shortcut import Receive, Send
 
-__all__ = ["PLACE_WAIT_S", "SENT_BYTES_MAX", "Places", "send_body", "send_head", "while_connected"]
-
-SENT_BYTES_MAX: Final = 256 << 10
-"""The most bytes that are handed to a connection at once. Each time, the client has 30 seconds to take them."""
+__all__ = ["PLACE_WAIT_S", "Places", "send_body", "send_head", "while_connected"]
 
 PLACE_WAIT_S: Final = 10.0
 """How long a request waits for a place, in seconds, before it is refused."""
@@ -82,9 +79,7 @@ async def send_body(send: Send, status: HTTPStatus, headers: Mapping[str, str], 
     piece = await anext(pieces, None)
     await _begin(send, status, headers)
     while piece is not None:
-        for start in range(0, len(piece), SENT_BYTES_MAX):
-            body = piece[start : start + SENT_BYTES_MAX]
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
         piece = await anext(pieces, None)
     await send({"type": "http.response.body", "body": b""})
 
