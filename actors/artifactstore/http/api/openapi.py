@@ -99,12 +99,13 @@ def _operation(route: Route[Any], schemas: Schemas, *, is_head: bool = False) ->
     success: dict[str, Json] = {"description": route.summary}
     if not is_head:
         success["content"] = {name: {"schema": _schema(each, schemas)} for name, each in route.answers.items()}
-    errors = {str(status.value): {"$ref": f"#/components/responses/{_response_name(status)}"} for status in _COMMON}
+    errors: dict[str, Json] = {}
+    errors |= {str(status.value): {"$ref": f"#/components/responses/{_response_name(status)}"} for status in _COMMON}
     errors |= {str(status.value): _other(status, text, success) for status, text in route.errors.items()}
     if is_head:
         errors = {status: {"description": "As for GET, without a body."} for status in errors}
     path = [_path_parameter(name) for name in parameters_of(route.template)]
-    headers = [
+    headers: list[Schema] = [
         {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
         for name, text in route.headers.items()
     ]
@@ -131,7 +132,7 @@ def _path_parameter(name: str) -> Schema:
     return {"name": name, "in": "path", "required": True, "description": about, "schema": {"type": "string"}}
 
 
-def _other(status: HTTPStatus, text: str, success: Schema) -> Schema:
+def _other(status: HTTPStatus, text: str, success: Mapping[str, Json]) -> Schema:
     """Return what a route answers beside its success: a part of it, nothing, or a problem."""
     if status is HTTPStatus.PARTIAL_CONTENT:
         return {**success, "description": text}

@@ -122,7 +122,7 @@ def _without_none(annotation: object) -> object:
     """Return the annotation of a parameter when it is given. Its constraints stay."""
     if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
-        return Annotated[_without_none(inner), *more]  # type: ignore[return-value]
+        return Annotated[_without_none(inner), *more]
     if get_origin(annotation) in {Union, UnionType}:
         [kept] = [each for each in get_args(annotation) if each is not NoneType]
         return kept
