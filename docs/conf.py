@@ -94,6 +94,7 @@ docs/how-to/policies
 docs/how-to/space
 docs/how-to/collecting
 docs/how-to/purging
+docs/how-to/http-api
 docs/how-to/testing-actors
 examples/README
 protocols/README

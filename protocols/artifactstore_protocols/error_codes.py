@@ -11,6 +11,6 @@ __all__ = ["code_of"]
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
-def code_of(error: type[Exception]) -> str:
-    """Return the stable code of a class of errors."""
-    return _WORD.sub("_", error.__name__).lower()
+def code_of(name: str) -> str:
+    """Return the stable code of the class of errors with this name."""
+    return _WORD.sub("_", name).lower()

@@ -119,4 +119,4 @@ def problem_of(error: Refusal) -> Problem:
     detail = str(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         detail = INTERNAL_DETAIL if status is HTTPStatus.INTERNAL_SERVER_ERROR else _LATER_DETAIL
-    return Problem(status, code_of(type(error)), detail)
+    return Problem(status, code_of(type(error).__name__), detail)
