@@ -2,7 +2,6 @@
 
 import subprocess
 import zipfile
-from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
 
@@ -31,12 +30,12 @@ EXAMPLES = (
 
 
 @pytest.fixture
-async def environment(service: Service, tmp_path: Path) -> AsyncGenerator[dict[str, str]]:
+async def environment(service: Service, tmp_path: Path) -> dict[str, str]:
     """A service with the package of the examples, and what they find in their environment."""
     package = await service.registry.ingest_tree(plant(tmp_path / "reports", FILES), name="nightly")
     await service.registry.set_tag("release", package.package_id)
     secret = await service.registry.create_token("reader", scopes=["read"], packages=["nightly*"])
-    yield {"PATH": "/usr/bin:/bin", "URL": service.url, "TOKEN": str(secret)}
+    return {"PATH": "/usr/bin:/bin", "URL": service.url, "TOKEN": str(secret)}
 
 
 @pytest.mark.slow
