@@ -159,6 +159,13 @@ async def test_a_token_for_other_packages_sees_nothing(stored: Stored) -> None:
         assert (await Stored(stored.service, stored.package_id, "").get(target)).status == 401
 
 
+async def test_a_package_that_is_gone_has_no_bytes(stored: Stored) -> None:
+    await stored.service.registry.delete_package(stored.package_id, reason="a test", before_expiry=True)
+    for target in ("files/a.txt", "files/latest", "archive.tar", "archive.zip"):
+        answer = await stored.get(target)
+        assert (answer.status, answer.json["code"]) == (410, "package_gone"), target
+
+
 @pytest.mark.parametrize("form", ["tar", "zip"])
 async def test_an_archive_has_the_bytes_of_an_export(stored: Stored, form: Any) -> None:  # noqa: ANN401 - a literal
     for subtree in ("", "img", "a.txt"):
