@@ -41,6 +41,7 @@ from artifactstore_protocols.retention import RetentionClass, is_permanent
 from artifactstore_protocols.state import LastEvent, LogState, Needs, ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
+from artifactstore_protocols.token_records import StoredToken, TokenFrame
 from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.unfinished_import import ImportRun, admit_import, after_import
 from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
@@ -548,6 +549,42 @@ class SimulatedEventStore:
     async def keep_policies(self) -> Sequence[KeepPolicy]:
         """All keep policies."""
         return await self._read("keep policies", self._log.tables.keep_policies)
+
+    async def token(self, name: str) -> StoredToken | None:
+        """One token."""
+        found = await self.tokens(after="", limit=1 << 30)
+        return next((each for each in found if each.grant.name == name), None)
+
+    async def tokens(self, *, after: str, limit: int) -> Sequence[StoredToken]:
+        """A page of tokens."""
+        return await self._read(
+            "tokens", lambda: [each for each in self._log.tables.stored_tokens() if each.grant.name > after][:limit]
+        )
+
+    async def token_frame(self) -> TokenFrame:
+        """What decides whether a token works."""
+        return await self._read("token frame", self._frame)
+
+    def _frame(self) -> TokenFrame:
+        times = [each.event.recorded_at_us for each in self._log.events[-1:]]
+        seen = [*times, *filter(None, [self._log.tables.observed_clock()])]
+        return TokenFrame(self._log.token_store_id, max(seen, default=None))
+
+    async def find_token(self, digest_in: Callable[[str], bytes]) -> tuple[TokenFrame, StoredToken | None]:
+        """The token of a digest."""
+
+        def look() -> tuple[TokenFrame, StoredToken | None]:
+            frame = self._frame()
+            digest = digest_in(frame.store_id)
+            return frame, next((each for each in self._log.tables.stored_tokens() if each.digest == digest), None)
+
+        return await self._read("token", look)
+
+    async def adopt_store_id(self, store_id: str) -> None:
+        """Take the store id of a backup."""
+        self._check_open()
+        if not self._log.events:
+            self._log.token_store_id = store_id
 
     async def name_usage(self, *, name: str | None, after: str, limit: int) -> Sequence[NameUsage]:
         """A page of names."""
