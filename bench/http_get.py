@@ -105,8 +105,8 @@ def main() -> None:
         registry.ingest_file(package, "file", file)
         secret = registry.create_token("bench", scopes=["read"])
     beside = Path(sys.executable).parent
-    ours = [beside / OURS, "--store", store, "serve", "--bind", "127.0.0.1:0"]
-    theirs = [
+    ours: list[str | Path] = [beside / OURS, "--store", store, "serve", "--bind", "127.0.0.1:0"]
+    theirs: list[str | Path] = [
         beside / "hypercorn",
         "--worker-class",
         "trio",
