@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import typer
 
-from artifactstore.cli.dash import DASH, DashText
+from artifactstore.cli.dash import DASH, DashText, check_directory
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
 from artifactstore.cli.options import Json, Progress, Quiet, complete_packages
 from artifactstore.cli.output import counted, entries_text, note, progress_bar, say, say_json, size_text
@@ -90,6 +90,8 @@ def export(
     """Run `artifactstore export`."""
     named = _form_of(target)
     form = form or named
+    if form is None:
+        check_directory(target, "a directory", "DIR", instead="add --format tar or --format zip, or ")
     if form is not None and (update or keep_going):
         option = "--update" if update else "--keep-going"
         raise typer.BadParameter("it is for a directory; an archive is whole or not written", param_hint=option)

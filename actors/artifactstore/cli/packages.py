@@ -122,7 +122,7 @@ def add(
     _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore package add`."""
-    single = len(paths) == 1 and not unpack and not paths[0].is_dir()
+    single = len(paths) == 1 and not unpack and (paths[0] == STDIN or not paths[0].is_dir())
     if not single and (as_path is not None or key is not None):
         raise typer.BadParameter("--as and --idempotency-key are for a single file")
     if single and (exclude or include or max_file_size or exclude_caches or skip_unreadable):

@@ -53,6 +53,7 @@ def test_the_name_of_the_target_says_which_archive_it_is(cli: Cli, files: dict[s
     [
         (("p", "p.tar.gz"), "export PACKAGE - --format tar | gzip > p.tar.gz"),
         (("p", "a b.tgz", "--format", "tar"), "gzip > 'a b.tgz'"),
+        (("p", "-"), "add --format tar or --format zip, or write ./-"),
         (("p", "p.tar", "--update"), "--update: it is for a directory"),
         (("p", "p.zip", "--keep-going"), "--keep-going: it is for a directory"),
     ],

@@ -87,6 +87,23 @@ def test_a_file_can_be_named_like_stdin(cli: Cli, tmp_path: Path, stdin: Callabl
     assert cli.run("ingest", "-").code == 2
 
 
+def test_a_dash_is_a_stream_also_beside_a_directory_of_this_name(
+    cli: Cli, tmp_path: Path, stdin: Callable[[bytes], None]
+) -> None:
+    (tmp_path / "-").mkdir()
+    cli.ok("package", "create", "p")
+    stdin(b"1\n2\n")
+    cli.ok("package", "add", "p", "-", "--as", "x")
+    cli.ok("package", "finalize", "p")
+    assert cli.ok("get", "p", "x").out == b"1\n2\n"
+    for command in (("export", "p", "-"), ("backup", "-"), ("package", "copy", "p", "--to", "-")):
+        ran = cli.run(*command)
+        assert (ran.code, "is not for stdout" in " ".join(ran.err.replace("│", " ").split())) == (2, True), command
+    assert list((tmp_path / "-").iterdir()) == []
+    cli.ok("export", "p", "./-")
+    assert (tmp_path / "-" / "x").read_bytes() == b"1\n2\n"
+
+
 @pytest.mark.parametrize(("name", "reason"), [("", "it is empty"), ("/x", "it is absolute"), ("x/", "an empty part")])
 def test_a_name_of_stdin_that_no_package_can_hold_leaves_no_store_behind(
     cli: Cli, stdin: Callable[[bytes], None], name: str, reason: str
