@@ -1178,25 +1178,36 @@ class Registry:
         return await in_thread(lambda: changes_between(differing_pairs(entries, theirs)))
 
     @checked
-    async def get_file_record(self, package: str, path: str) -> FileRecord:
+    async def get_file_record(self, package: str, path: str, *, follow_links: bool = False) -> FileRecord:
         """Return the record of one file, symbolic link or empty directory.
+
+        Args:
+            package: the package; see the class.
+            path: its path in the package.
+            follow_links: whether to follow links of the package, also in the middle of the path. The record has the
+                path that they lead to.
 
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             PathRefused: the path breaks a rule.
-            NotAFile: it is a directory with entries.
+            NotAFile: it is a directory with entries; or links are followed, and one leads to nothing in the package.
             FileNotInPackage: the package has no such entry.
         """
         package_id = await self._package_id(package)
         record = await self._store.file(package_id, path_key(check_path(path)))
-        if record is None:
-            from artifactstore_protocols.directories import list_directory  # noqa: PLC0415 - see above
+        if record is not None and not (follow_links and record.kind == "link"):
+            return record
+        from artifactstore_protocols.package_tree import Place  # noqa: PLC0415 - see above
 
-            _package, entries = await self._store.files(package_id)
-            if await in_thread(lambda: list_directory(entries, path)):
-                raise NotAFile(package_id, path, "directory", "")
-            raise FileNotInPackage(package_id, path)
-        return record
+        _package, entries = await self._store.files(package_id)
+        place = await in_thread(lambda: PackageTree(entries).resolve(path, follow=follow_links))
+        if isinstance(place, Place) and (follow_links or place.path == path_key(path)):
+            if place.entry is not None:
+                return place.entry
+            raise NotAFile(package_id, place.path, "directory", "")
+        if record is not None:
+            raise NotAFile(package_id, path, record.kind, record.target)
+        raise FileNotInPackage(package_id, path)
 
     @checked
     @asynccontextmanager
@@ -1205,16 +1216,16 @@ class Registry:
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open one file, or a range of its bytes, as a stream of large chunks.
 
-        The bytes of a whole file are compared with its digest before the last chunk is delivered.
+        Links of the package are followed. The bytes of a whole file are compared with its digest before the last chunk is delivered.
 
         Raises:
             PackageNotFound, AmbiguousPackage, PathRefused, FileNotInPackage, NotAFile, RangeRefused, ObjectMissing: on
                 entry.
             ObjectDamaged: while reading.
         """
-        record = await self.get_file_record(package, path)
+        record = await self.get_file_record(package, path, follow_links=True)
         if record.kind != "file":
-            raise NotAFile(record.package_id, path, record.kind, record.target)
+            raise NotAFile(record.package_id, record.path, record.kind, record.target)
         async with self._object(record.content_address, offset=offset, length=length) as stream:
             yield stream
 

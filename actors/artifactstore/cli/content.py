@@ -193,7 +193,7 @@ def _name_asked_for(*, given: bool) -> Generator[None]:
 def get(
     package: Package,
     path: Annotated[
-        str, typer.Argument(metavar="PATH", help="The file's path in the package.", autocompletion=complete_paths)
+        str, typer.Argument(metavar="PATH", help="The file's path in the package. Links are followed.", autocompletion=complete_paths)
     ],
     output: Output = None,
 ) -> None:
@@ -201,8 +201,8 @@ def get(
     target = file_of(output)
 
     async def work(registry: "Registry") -> None:
-        file = await registry.get_file_record(package, path)
-        async with registry.get_file(file.package_id, path) as chunks:
+        file = await registry.get_file_record(package, path, follow_links=True)
+        async with registry.get_file(file.package_id, file.path) as chunks:
             await deliver(chunks, target, executable=file.executable)
 
     on_store(work)
