@@ -195,13 +195,17 @@ def find(
     on_store(work)
 
 
-_ENTRY_COLUMNS = (ID, _AGE, _SIZE, Column("NAME", 16, 12), Column("PATH"))
+_DIGEST_CHARACTERS = 12
+"""Enough to see which contents are equal; `--json` has the whole digest."""
+
+_ENTRY_COLUMNS = (ID, _AGE, _SIZE, Column("DIGEST", _DIGEST_CHARACTERS, 8), Column("NAME", 16, 12), Column("PATH"))
 
 
 def _entry_texts(found: "FoundEntry", now_us: int) -> tuple[str, ...]:
     package, entry = found.package, found.entry
     size = size_text(entry.size_bytes) if entry.kind == "file" else entry.kind
-    return package.package_id, age_text(now_us - package.created_at_us), size, package.name, entry.path
+    digest = entry.content_address.partition(":")[2][:_DIGEST_CHARACTERS] or "-"
+    return package.package_id, age_text(now_us - package.created_at_us), size, digest, package.name, entry.path
 
 
 async def _say_all[T](

@@ -114,7 +114,7 @@ def test_a_limit_says_that_there_is_more_and_how_to_go_on(cli: Cli, runs: list[s
 
 def test_a_search_names_the_packages_and_the_paths(cli: Cli, runs: list[str]) -> None:
     header, *lines = [line.split() for line in cli.ok("find", "--path", "docs/*").text.splitlines()]
-    assert header == ["PACKAGE", "AGE", "SIZE", "NAME", "PATH"]
+    assert header == ["PACKAGE", "AGE", "SIZE", "DIGEST", "NAME", "PATH"]
     assert [(line[0], line[-1]) for line in lines] == [(package_id, "docs/a.md") for package_id in runs[::-1]]
     digest = hashlib.sha256(b"x" * 9).hexdigest()
     [found] = cli.json_lines("find", "--digest", digest)
@@ -122,6 +122,18 @@ def test_a_search_names_the_packages_and_the_paths(cli: Cli, runs: list[str]) ->
     assert [
         each["package"]["package_id"] for each in cli.json_lines("find", "--name", "*.md", "--package", "week*")
     ] == [runs[2]]
+
+
+def test_digests_show_since_when_a_path_has_other_bytes(cli: Cli, tree: Path) -> None:
+    (tree / "link").symlink_to("README.md")
+    for content in ("a", "a", "b"):
+        (tree / "README.md").write_text(content)
+        cli.ok("ingest", tree)
+    digests = [line.split()[-3] for line in cli.ok("find", "--path", "README.md", "--reverse").text.splitlines()[1:]]
+    assert [digests[0] == digests[1], digests[1] == digests[2]] == [True, False]
+    full = [each["entry"]["content_address"] for each in cli.json_lines("find", "--path", "README.md", "--reverse")]
+    assert digests == [each.removeprefix("blake3:")[:12] for each in full]
+    assert cli.ok("find", "--path", "link", "--limit", "1").text.splitlines()[1].split()[-3:] == ["-", "tree", "link"]
 
 
 @pytest.mark.usefixtures("runs")
