@@ -49,6 +49,7 @@ With PATH, only that one and those below it.""",
         "diff": """List the differences between two packages.
 
 A is added, D removed, M changed and R renamed. With --store-b, B is a package of another store.
+With --json, --stat and --summary print the totals as one last line.
 Exits 0, also if there are differences; with --exit-code, exits 3 then.""",
         "find": """Find which packages contain a path, a file name or a content.
 

@@ -81,7 +81,7 @@ def test_two_packages_are_compared(cli: Cli, stored: str, tmp_path: Path) -> Non
     assert cli.ok("diff", stored, "build").text.splitlines() == lines
     assert (
         cli.ok("diff", "build@{1}", "build", "--stat").text.splitlines()[-1]
-        == "1 added, 1 removed, 2 changed, 1 renamed"
+        == cli.ok("diff", "build@{1}", "build", "--summary").text.strip()
     )
     changed = cli.json_lines("diff", stored, "build")
     assert [change["kind"] for change in changed] == ["changed", "changed", "added", "renamed", "removed"]
@@ -105,3 +105,19 @@ def test_packages_of_one_tree_digest_are_equal_and_no_entry_is_read(cli: Cli, st
             "DELETE FROM artifact_files WHERE package_number = (SELECT max(package_number) FROM artifact_files)"
         )
     assert cli.ok("diff", stored, "again").text == ""
+
+
+def test_the_totals_of_a_comparison_are_printed_alone_or_last(cli: Cli, stored: str, tmp_path: Path) -> None:
+    build = tmp_path / "build"
+    before = (build / "docs" / "notes.txt").stat().st_size
+    (build / "docs" / "notes.txt").write_bytes(b"other")
+    (build / "new").write_bytes(b"new")
+    cli.ok("ingest", build)
+    summary = cli.ok("diff", stored, "build", "--summary").text
+    assert summary == f"1 added, 0 removed, 1 changed, 0 renamed; 2.0 KiB -> 8 B\n"
+    totals = {"added": 1, "removed": 0, "changed": 1, "renamed": 0, "bytes_before": before, "bytes_after": 8}
+    assert cli.json("diff", stored, "build", "--summary") == {"totals": totals}
+    first, second, last = cli.json_lines("diff", stored, "build", "--stat")
+    assert (first["kind"], second["kind"], last) == ("changed", "added", {"totals": totals})
+    assert set(cli.json("diff", "build", "build", "--summary")["totals"].values()) == {0}
+    assert cli.run("diff", stored, "build", "--summary", "--exit-code").code == 3
