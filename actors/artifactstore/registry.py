@@ -1216,7 +1216,8 @@ class Registry:
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open one file, or a range of its bytes, as a stream of large chunks.
 
-        Links of the package are followed. The bytes of a whole file are compared with its digest before the last chunk is delivered.
+        Links of the package are followed. The bytes of a whole file are compared with its digest before the last chunk
+        is delivered.
 
         Raises:
             PackageNotFound, AmbiguousPackage, PathRefused, FileNotInPackage, NotAFile, RangeRefused, ObjectMissing: on
@@ -1292,6 +1293,7 @@ class Registry:
         subtree: str = "",
         paths: Sequence[str] | None = None,
         strip_components: int = 0,
+        links: LinkPolicy = LinkPolicy.KEEP,
         update: bool = False,
         keep_going: bool = False,
         progress: Callable[[IngestProgress], None] | None = None,
@@ -1308,21 +1310,24 @@ class Registry:
             subtree: a directory, a file or a link of the package; the path above its content is left out.
             paths: files, links and directories of the package; by default everything.
             strip_components: how many names to remove from the beginning of each path.
+            links: what to do with symbolic links. Kept ones must not lead out of what is exported. A followed link
+                becomes the file or the directory that it leads to in the package.
             update: whether the directory may hold anything. Files and links that differ from the package are replaced,
                 each at once. What is not in the package is kept.
             keep_going: whether to leave out what cannot be exported: files whose objects are damaged or missing, and
-                links that lead out of what is exported. The error's report names them.
+                kept links that lead out of what is exported. The error's report names them.
             progress: called with the progress.
 
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             PathsNotInPackage, PathsCollide, LinksLeadOut: the choice of entries is rejected. Nothing was written.
+            InvalidValue: nothing would be left, or links are refused or cannot be followed. Nothing was written.
             ObjectMissing, ObjectDamaged: an object cannot be exported. Files that are already written stay.
             TargetRefused: the directory holds something else, or cannot be written to.
             PathRefused: the tables hold a path or a link that leads out of the directory. Nothing was written.
             ExportIncomplete: some of the entries are not in the directory, which the error's report names.
         """
-        choice = ExportChoice(subtree, None if paths is None else tuple(paths), strip_components)
+        choice = ExportChoice(subtree, None if paths is None else tuple(paths), strip_components, links)
         package_id, chosen = await self._chosen(package, choice, leave_out_links=keep_going)
         from artifactstore.package_export import write_package  # noqa: PLC0415 - see above
 
@@ -1339,11 +1344,11 @@ class Registry:
         )
 
     async def _chosen(
-        self, package: str, choice: ExportChoice, *, leave_out_links: bool = False, may_leave_out: bool = True
+        self, package: str, choice: ExportChoice, *, leave_out_links: bool = False
     ) -> tuple[str, ChosenEntries]:
         package_id = await self._package_id(package)
         _package, entries = await self._store.files(package_id)
-        choose = partial(choose_entries, leave_out_links=leave_out_links, may_leave_out=may_leave_out)
+        choose = partial(choose_entries, leave_out_links=leave_out_links)
         return package_id, await in_thread(partial(choose, package_id, entries, choice))
 
     @checked
@@ -1356,21 +1361,22 @@ class Registry:
         subtree: str = "",
         paths: Sequence[str] | None = None,
         strip_components: int = 0,
+        links: LinkPolicy = LinkPolicy.KEEP,
         progress: Callable[[IngestProgress], None] | None = None,
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open a package, or a part of it, as the bytes of one tar or zip file.
 
         The bytes follow from the entries alone: equal entries give equal archives, in every store. If an object is
-        damaged or missing, the stream raises an error before the end of the archive. For `subtree`, `paths` and
-        `strip_components`, see `export_package`.
+        damaged or missing, the stream raises an error before the end of the archive. For `subtree`, `paths`,
+        `strip_components` and `links`, see `export_package`.
 
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             PathsNotInPackage, PathsCollide, LinksLeadOut: the choice of entries is rejected.
             ObjectMissing, ObjectDamaged: while reading.
         """
-        choice = ExportChoice(subtree, None if paths is None else tuple(paths), strip_components)
-        _package_id, chosen = await self._chosen(package, choice, may_leave_out=False)
+        choice = ExportChoice(subtree, None if paths is None else tuple(paths), strip_components, links)
+        _package_id, chosen = await self._chosen(package, choice)
         from artifactstore.package_export import archive  # noqa: PLC0415 - see above
 
         async with aclosing(archive(chosen.entries, form, self._object, self._contents, progress)) as chunks:
@@ -1911,7 +1917,7 @@ def package_reads(registry: Registry) -> PackageReads:
     """Return how the service reads the packages of a store."""
 
     async def chosen(package_id: str, choice: ExportChoice) -> Sequence[FileRecord]:
-        _package_id, found = await registry._chosen(package_id, choice, may_leave_out=False)  # noqa: SLF001
+        _package_id, found = await registry._chosen(package_id, choice)  # noqa: SLF001
         return found.entries
 
     return PackageReads(
