@@ -13,6 +13,7 @@ HELP: Mapping[str, str] = MappingProxyType(
         "ingest": """Store directories, files or archives as a finalized package.
 
 Files named .artifactignore say what to leave out, by the rules of gitignore.
+A failed command before a pipe looks like the end of its output: `set -o pipefail` in the shell makes the line fail.
 After an interrupt, run the same command again to continue. It skips stored files that have not changed.""",
         "get": "Write one file of a package to stdout, or to a file.",
         "manifest": "Print the manifest of a finalized package.",

@@ -114,7 +114,7 @@ def test_the_totals_of_a_comparison_are_printed_alone_or_last(cli: Cli, stored: 
     (build / "new").write_bytes(b"new")
     cli.ok("ingest", build)
     summary = cli.ok("diff", stored, "build", "--summary").text
-    assert summary == f"1 added, 0 removed, 1 changed, 0 renamed; 2.0 KiB -> 8 B\n"
+    assert summary == "1 added, 0 removed, 1 changed, 0 renamed; 2.0 KiB -> 8 B\n"
     totals = {"added": 1, "removed": 0, "changed": 1, "renamed": 0, "bytes_before": before, "bytes_after": 8}
     assert cli.json("diff", stored, "build", "--summary") == {"totals": totals}
     first, second, last = cli.json_lines("diff", stored, "build", "--stat")

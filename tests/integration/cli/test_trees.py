@@ -338,7 +338,7 @@ def test_what_is_left_out_is_named_and_stays_out(cli: Cli, tmp_path: Path) -> No
     for path in ("a.txt", "a.tmp", "obj/a.o", "obj/keep.o"):
         (tree / path).write_text(path)
     (tree / ".artifactignore").write_text("*.tmp\n*.o\n")
-    assert "left out         a.tmp, obj/a.o, obj/keep.o\n" in cli.ok("ingest", tree).text
+    assert cli.ok("ingest", tree).text.endswith("left out         3 paths\n  a.tmp\n  obj/a.o\n  obj/keep.o\n")
     taken = cli.json("ingest", tree, "--name", "kept", "--include", "keep.o", "--exclude", "/.artifactignore")
     assert (taken["files"], taken["excluded"]) == (2, [".artifactignore", "a.tmp", "obj/a.o"])
     assert cli.json("ingest", tree, "--no-ignore-files", "--max-file-size", "6")["excluded"] == [
@@ -348,7 +348,7 @@ def test_what_is_left_out_is_named_and_stays_out(cli: Cli, tmp_path: Path) -> No
     ]
     cli.ok("package", "create", "open")
     added = cli.ok("package", "add", "open", tree, "--exclude", "a.txt", "--exclude", "obj/")
-    assert "left out a.tmp, a.txt, obj\n" in added.text
+    assert "left out 3 paths\n  a.tmp\n  a.txt\n  obj\n" in added.text
     (tree / "obj" / ".artifactignore").write_bytes(b"\xff")
     assert "'obj/.artifactignore' cannot be used: it is not UTF-8" in cli.refused_without_a_trace("ingest", tree)
     assert "is no size" in cli.run("ingest", tree, "--max-file-size", "1X").err
