@@ -51,6 +51,13 @@ def test_ingest_prints_the_facts_that_scripts_rely_on(cli: Cli, tree: Path) -> N
     assert len(answer["manifest_digest"]) == len(answer["tree_digest"]) == len("blake3:") + 64
 
 
+def test_the_recorded_metadata_is_printed(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"GITHUB_ACTIONS": "true", "GITHUB_SHA": "4f1c", "GITHUB_REF_NAME": "main"}.items():
+        monkeypatch.setenv(name, value)
+    said = cli.ok("ingest", tree, "--ci", "--meta", "tests:=412").text
+    assert "metadata         ci.provider=github, ci.commit=4f1c, ci.branch=main, tests:=412\n" in said
+
+
 def test_ingest_tells_a_person_the_same(cli: Cli, tree: Path) -> None:
     shown = cli.ok("ingest", tree, "--name", "told").text
     (package,) = cli.json_lines("package", "list")
