@@ -161,3 +161,29 @@ def test_a_limit_that_is_a_mistake_is_refused(cli: Cli, command: tuple[str, ...]
 @pytest.mark.usefixtures("runs")
 def test_a_tag_without_its_prefix_gets_a_hint(cli: Cli) -> None:
     assert "but a tag: write 'tag:release-1'" in cli.refused_without_a_trace("package", "show", "release-1")
+
+
+def test_a_search_that_finds_nothing_gets_a_hint(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"GITHUB_ACTIONS": "true", "GITHUB_REF_NAME": "main"}.items():
+        monkeypatch.setenv(name, value)
+    cli.create()
+    assert cli.run("package", "list").err == ""
+    cli.ok("ingest", tree, "--ci", "--meta", "tests:=412")
+    backwards = "nothing can match: --since is later than --until"
+    for command, told in (
+        (("package", "list", "--meta", "branch=main"), "--ci writes other keys: --meta ci.branch=main"),
+        (("package", "list", "--meta", "branch=next"), "no package matches all conditions"),
+        (("package", "list", "--has", "branch", "--has", "tests"), "no package matches all conditions"),
+        (("package", "list", "--has", "branch"), "--ci writes other keys: --has ci.branch"),
+        (("package", "list", "--by", "nobody"), "no package matches all conditions"),
+        (("package", "list", "--since", "2026-12-01", "--until", "2026-11-30"), backwards),
+        (("find", "--name", "*", "--since", "2026-12-01", "--until", "2026-11-30"), backwards),
+        (("find", "--path", "data"), "data is a directory; write --path 'data/**'"),
+        (("find", "--path", "date"), "no entry matches all conditions"),
+        (("find", "--path", "data/*", "--package", "weekly"), "no package matches the conditions for packages"),
+    ):
+        ran = cli.run(*command)
+        assert (ran.code, ran.out) == (0, b""), command
+        assert ran.err.startswith("artifactstore: "), command
+        assert ran.err.endswith(f"{told}\n"), (command, ran.err)
+        assert cli.json_lines(*command) == []  # without a word on stderr
