@@ -110,7 +110,7 @@ from artifactstore_protocols.package_listing import (
 )
 from artifactstore_protocols.package_tree import PackageTree
 from artifactstore_protocols.packages import NotFinalized, PackageIdNeeded, TagNotFound
-from artifactstore_protocols.paths import check_path, path_key
+from artifactstore_protocols.paths import check_path, path_key, without_dot
 from artifactstore_protocols.purging import ContentPurged, PurgeReport
 from artifactstore_protocols.records import (
     BackupReport,
@@ -1142,7 +1142,7 @@ class Registry:
         from artifactstore_protocols.directories import list_directory  # noqa: PLC0415 - see above
 
         _package, entries = await self._store.files(package_id)
-        items = await in_thread(lambda: list_directory(entries, path))
+        items = await in_thread(lambda: list_directory(entries, without_dot(path)))
         if items is None:
             raise FileNotInPackage(package_id, path)
         return items
@@ -1194,6 +1194,7 @@ class Registry:
             FileNotInPackage: the package has no such entry.
         """
         package_id = await self._package_id(package)
+        path = without_dot(path)
         record = await self._store.file(package_id, path_key(check_path(path)))
         if record is not None and not (follow_links and record.kind == "link"):
             return record

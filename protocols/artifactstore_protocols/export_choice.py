@@ -19,7 +19,7 @@ from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.export_links import without_links
 from artifactstore_protocols.links import LinkPolicy, escaping_links
 from artifactstore_protocols.package_tree import PackageTree
-from artifactstore_protocols.paths import ancestors, check_path, listed_paths, path_key, tree_order
+from artifactstore_protocols.paths import ancestors, check_path, listed_paths, path_key, tree_order, without_dot
 from artifactstore_protocols.records import FileRecord
 
 __all__ = [
@@ -150,6 +150,7 @@ def choose_entries(
     """
     if choice == WHOLE_PACKAGE:
         return ChosenEntries(sorted(entries, key=lambda entry: tree_order(entry.path)))
+    choice = replace(choice, subtree=without_dot(choice.subtree))
     taken = _below(package_id, entries, choice.subtree)
     if choice.paths is not None:
         taken = _listed(package_id, taken, choice.paths, choice.subtree)
@@ -175,7 +176,7 @@ def _below(package_id: str, entries: Sequence[FileRecord], subtree: str) -> list
 def _listed(package_id: str, entries: Sequence[FileRecord], paths: Sequence[str], subtree: str) -> list[FileRecord]:
     if not paths:
         raise InvalidValue("paths", "none", "name at least one path of the package")
-    wanted = {path_key(check_path(path.rstrip("/") or path)): path for path in paths}
+    wanted = {path_key(check_path(without_dot(path.rstrip("/") or path))): path for path in paths}
     used = set[str]()
     found: list[FileRecord] = []
     for entry in entries:

@@ -62,7 +62,9 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 
 _PARAMETER: Final = re.compile("[a-z]+(?:_[a-z]+)+")
-_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({"parents": "--from", "paths": "--files-from", "links": "--links"})
+_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {"parents": "--from", "paths": "--files-from", "links": "--links"}
+)
 """Parameters of the library and their options. Any other with an underscore has dashes instead."""
 
 

@@ -12,7 +12,7 @@ from artifactstore.cli.dash import DashText
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
 from artifactstore.cli.dry_run import preview_ingest
 from artifactstore.cli.exporting import export
-from artifactstore.cli.metadata_options import Ci, From, Meta, MetaFile, Schema, metadata_of
+from artifactstore.cli.metadata_options import Ci, From, Meta, MetaFile, Schema, metadata_of, metadata_text
 from artifactstore.cli.options import (
     Exclude,
     ExcludeCaches,
@@ -29,6 +29,7 @@ from artifactstore.cli.options import (
     Progress,
     Quiet,
     Retention,
+    check_no_subtree,
     complete_paths,
     selection_of,
 )
@@ -176,6 +177,8 @@ def ingest(
     say(f"deduplicated     {size_text(summary.deduplicated_bytes)}")
     if summary.reused_files:
         say(f"reused           {counted(summary.reused_files, 'file')}, unchanged and not read again")
+    if metadata:
+        say(f"metadata         {metadata_text(metadata)}")
     if summary.continued_files:
         say(f"continued        {counted(summary.continued_files, 'file')}, stored by an interrupted ingest")
     say(f"sequence         {summary.sequence}")
@@ -226,14 +229,17 @@ def _name_asked_for(*, given: bool) -> Generator[None]:
 def get(
     package: Package,
     path: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="PATH", help="The file's path in the package. Links are followed.", autocompletion=complete_paths
         ),
-    ],
+    ] = None,
     output: Output = None,
 ) -> None:
     """Run `artifactstore get`."""
+    check_no_subtree(package, "get")
+    if path is None:
+        raise typer.BadParameter("name a file of the package; `artifactstore tree` lists them", param_hint="PATH")
     target = file_of(output)
 
     async def work(registry: "Registry") -> None:

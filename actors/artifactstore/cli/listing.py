@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifactstore.cli.options import FirstPackage, Json, Package, SecondPackage, complete_paths
+from artifactstore.cli.options import FirstPackage, Json, Package, SecondPackage, check_no_subtree, complete_paths
 from artifactstore.cli.output import say, say_json, size_text
 from artifactstore.cli.runner import EXIT_DIFFERENT, NonzeroExit, on_store
 from artifactstore.json_output import to_json
 from artifactstore.refusals import FileNotInPackage
-from artifactstore_protocols.paths import path_key
+from artifactstore_protocols.paths import path_key, without_dot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,7 @@ def ls(
     json: Json = False,
 ) -> None:
     """Run `artifactstore ls`."""
+    check_no_subtree(package, "ls")
     for item in on_store(lambda registry: registry.list_directory(package, path)):
         if json:
             say_json(to_json(item))
@@ -60,10 +61,11 @@ def _line(item: "DirectoryItem") -> str:
 
 def tree(package: Package, path: _Path = "", *, json: Json = False) -> None:
     """Run `artifactstore tree`."""
+    check_no_subtree(package, "tree")
 
     async def work(registry: "Registry") -> "Sequence[FileRecord]":
         found = await registry.get_package(package)
-        top = path_key(path.rstrip("/"))
+        top = path_key(without_dot(path).rstrip("/"))
         entries = await registry.list_files(found.package_id)
         below = [entry for entry in entries if not top or f"{path_key(entry.path)}/".startswith(f"{top}/")]
         if top and not below:

@@ -1,6 +1,7 @@
 """Arguments and options that several commands share."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from artifactstore.cli.dash import DashText
 from artifactstore.cli.line_files import text_in
 from artifactstore.cli.output import ProgressForm, show_progress, silence
 from artifactstore_protocols.links import LinkPolicy
+from artifactstore_protocols.package_subtrees import split_subtree
 from artifactstore_protocols.retention import RETENTION_CLASSES
 from artifactstore_protocols.selection import Selection, rules_in
 
@@ -33,6 +35,7 @@ __all__ = [
     "Quiet",
     "Retention",
     "SecondPackage",
+    "check_no_subtree",
     "complete_names",
     "complete_packages",
     "complete_paths",
@@ -213,6 +216,19 @@ ExcludeCaches = Annotated[
 MaxFileSize = Annotated[
     str | None, typer.Option("--max-file-size", metavar="SIZE", help="Leave out larger files: 500K, 20M, 2G.")
 ]
+
+
+def check_no_subtree(package: str, command: str) -> None:
+    """Refuse PACKAGE:PATH, which `export` takes, for a command whose path is an argument of its own.
+
+    Raises:
+        typer.BadParameter: the text has a path.
+    """
+    package, path = split_subtree(package)
+    if path:
+        advice = shlex.join(("artifactstore", command, package, path))
+        raise typer.BadParameter(f"the path is an argument of its own: {advice}", param_hint="PACKAGE")
+
 
 _SIZE = re.compile(r"([0-9]{1,15})([KMGT]?)(?:iB|B)?")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}

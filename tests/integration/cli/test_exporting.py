@@ -84,7 +84,9 @@ def test_links_that_lead_out_are_refused_skipped_or_followed(cli: Cli, tree: Pat
     cli.ok("export", "p:docs", "followed.tar", "--links", "follow")
     with tarfile.open(tmp_path / "followed.tar") as archive:
         assert {member.name: member.isfile() for member in archive} == {"a": True, "readme": True}
-    assert "invalid --links 'refuse': there are links: docs/readme" in cli.refused("export", "p", "no", "--links", "refuse")
+    assert "invalid --links 'refuse': there are links: docs/readme" in cli.refused(
+        "export", "p", "no", "--links", "refuse"
+    )
 
 
 @pytest.mark.usefixtures("files")

@@ -121,3 +121,23 @@ def test_the_totals_of_a_comparison_are_printed_alone_or_last(cli: Cli, stored: 
     assert (first["kind"], second["kind"], last) == ("changed", "added", {"totals": totals})
     assert set(cli.json("diff", "build", "build", "--summary")["totals"].values()) == {0}
     assert cli.run("diff", stored, "build", "--summary", "--exit-code").code == 3
+
+
+def test_a_path_may_begin_with_the_directory_itself(cli: Cli, stored: str, tmp_path: Path) -> None:
+    for command in (("get", stored, "docs/img/dot.svg"), ("ls", stored, "docs"), ("tree", stored, "docs/img")):
+        *beginning, path = command
+        assert cli.ok(*beginning, f"./{path}").out == cli.ok(*command).out, command
+    assert cli.ok("ls", stored, ".").out == cli.ok("ls", stored).out
+    cli.ok("export", f"{stored}:./docs/img", "img")
+    (tmp_path / "wanted").write_text("./docs/img/\n./latest\n")
+    cli.ok("export", stored, "some", "--files-from", "wanted")
+    assert (tmp_path / "img/dot.svg").read_bytes() == (tmp_path / "some/docs/img/dot.svg").read_bytes()
+    assert (tmp_path / "some/latest").is_symlink()
+
+
+@pytest.mark.parametrize("command", ["get", "ls", "tree"])
+def test_a_path_after_a_colon_gets_a_hint(cli: Cli, stored: str, command: str) -> None:
+    ran = cli.run(command, f"{stored}:docs/a b")
+    told = f"the path is an argument of its own: artifactstore {command} {stored} 'docs/a b'"
+    assert (ran.code, told in " ".join(ran.err.replace("│", " ").split())) == (2, True), ran.err
+    assert "name a file of the package" in cli.run("get", stored).err
