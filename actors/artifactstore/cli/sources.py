@@ -103,7 +103,7 @@ def warn_of_nothing(files: int, left_out: Sequence[str]) -> None:
 def stdin_paths(tree: SourceTree) -> list[str]:
     """Return the path in the package that stdin gets; none if stdin is no source, or is unpacked."""
     prefix = f"{tree.prefix}/" if tree.prefix else ""
-    return [f"{prefix}{each.name}" for each in tree.sources if each.descriptor == _STDIN and not each.unpack]
+    return [f"{prefix}{each.path}" for each in tree.sources if each.descriptor == _STDIN and not each.unpack]
 
 
 def warn_of_empty_stdin(tree: SourceTree, entries: Sequence[FileRecord | PreviewedEntry]) -> None:
