@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from msgspec.structs import asdict
 
@@ -22,7 +21,6 @@ from artifactstore_protocols.records import CopyReport, IngestProgress, PackageR
 __all__ = ["SameStore", "copy_package"]
 
 
-@dataclass(eq=False)
 class SameStore(ArtifactStoreError):
     """A store would be its own source or its own target.
 
