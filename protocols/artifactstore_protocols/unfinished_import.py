@@ -67,13 +67,11 @@ class ImportUnfinished(ArtifactStoreError):
     """An import into this log is unfinished, and the log accepts nothing else until it is. Nothing was written.
 
     Attributes:
-        code: the stable name of this error.
         head: the number of events in the log now.
         end: the number of events when the import is finished.
         command: the command line that finishes the import.
     """
 
-    code: ClassVar[str] = "import-unfinished"
     head: int
     end: int
     command: str

@@ -150,6 +150,7 @@ class _Backup:
         if self._pruning is not None:
             await self._pruning.look()
             await self._include_removals()
+        await self._directory.keep_store_id((await self._store.token_frame()).store_id)
         digest = await self._write_log(after)
         await remove_purged(self._store, self._objects, self._head)
         pruned = ObjectTotals() if self._pruning is None else await self._pruning.remove()
