@@ -6,8 +6,6 @@ deletes the note with its last event. While the note is there, the head rejects 
 log does not hold the noted event, in every process. A restore is an import that also copies objects.
 """
 
-from typing import ClassVar
-
 from msgspec import Struct
 
 from artifactstore_protocols.errors import ArtifactStoreError
