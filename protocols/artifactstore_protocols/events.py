@@ -68,7 +68,6 @@ _FIELDS: Final[Mapping[str, type]] = {
 }
 
 
-@dataclass(eq=False)
 class EventConflict(ArtifactStoreError):
     """The log already has an event with this id and other content."""
 
@@ -80,7 +79,6 @@ class EventConflict(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class EventRefused(ArtifactStoreError):
     """No command could have made this event at its place in the log. Nothing from that log is used.
 
@@ -104,7 +102,6 @@ class EventRefused(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class IdempotencyConflict(ArtifactStoreError):
     """An idempotency key or a command id was used for another command."""
 
@@ -116,7 +113,6 @@ class IdempotencyConflict(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class PayloadDiffers(ArtifactStoreError):
     """A payload does not match the digest in its event's record. The payload is not used.
 
@@ -147,7 +143,6 @@ class PayloadDiffers(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class RecordInvalid(ArtifactStoreError):
     """The bytes are not an event record that this release can read."""
 

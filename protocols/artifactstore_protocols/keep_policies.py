@@ -5,7 +5,6 @@ and no precedence exists, so a further policy never lets more of a name's packag
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, override
 
 from msgspec import Struct
@@ -127,7 +126,6 @@ class ApplyKeepPolicies(LifeCycleCommand, frozen=True):
         return ["apply", self.group, self.name, [*self.package_ids]]
 
 
-@dataclass(eq=False)
 class KeepPolicyNotFound(ArtifactStoreError):
     """There is no keep policy for this group."""
 

@@ -9,7 +9,6 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Never, cast, override
 
@@ -62,7 +61,6 @@ _REASONS: Final = {
 type _Schema = bool | dict[str, Any]
 
 
-@dataclass(eq=False)
 class SchemaViolated(ArtifactStoreError):
     """The metadata of a package does not fit its schema.
 
@@ -95,7 +93,6 @@ def parse_reference(reference: str) -> tuple[str, int | None]:
     return name, int(version)
 
 
-@dataclass(eq=False)
 class SchemaNotFound(ArtifactStoreError):
     """There is no such metadata schema, or no such version of it.
 

@@ -8,7 +8,6 @@ is imported into another store brings its tokens, but their digests fit no secre
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Literal, override
 
 from msgspec import Struct
@@ -74,7 +73,6 @@ class Secret(str):
         return f"Secret('{SECRET_PREFIX}...')"
 
 
-@dataclass(eq=False)
 class TokenInvalid(ArtifactStoreError):
     """No token of this store has this secret, or the token is revoked or has expired. The error does not say which."""
 
@@ -84,7 +82,6 @@ class TokenInvalid(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class TokenNameTaken(ArtifactStoreError):
     """A token of this name exists or existed. A name is never used again, so that a principal is always one token."""
 
@@ -95,7 +92,6 @@ class TokenNameTaken(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class TokenNotFound(ArtifactStoreError):
     """There is no token of this name."""
 

@@ -1,7 +1,6 @@
 """The package that is copied: its entries, compared with the tree digest that its finalization recorded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -18,7 +17,6 @@ from artifactstore_protocols.records import FileRecord, PackageRecord
 __all__ = ["CopyDiffers", "Original", "address_of", "check_tree_digest", "digests_of", "entry_of", "original"]
 
 
-@dataclass(eq=False)
 class CopyDiffers(ArtifactStoreError):
     """The entries of a package do not have its tree digest, so no copy of it was finalized.
 

@@ -5,7 +5,6 @@ error that names it, because guessing would build wrong tables.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, override
 
@@ -210,7 +209,6 @@ EVENT_TYPES: Final[Mapping[str, EventType[Any]]] = MappingProxyType({each.name: 
 """Every event type by name."""
 
 
-@dataclass(eq=False)
 class UnknownEventType(ArtifactStoreError):
     """This release does not know an event type, or a version of one, and cannot project it."""
 
