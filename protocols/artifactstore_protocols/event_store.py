@@ -57,7 +57,8 @@ class LogReading(Struct, frozen=True):
         free_bytes: the free space where the log is stored; None if it is unknown.
         read_only: the reason why the store cannot be written; None if it can.
         unfinished: the import that must finish before anything else can be written; None if there is none.
-        store_id: the random id of the database that keeps the log. The log does not contain it. None if there is none.
+        store_id: the random id of the database that keeps the log. In the log, only tokens name it. None if there is
+            none.
         recorded_at_us: the time of the last event, in microseconds since 1970 UTC; 0 in an empty log.
     """
 
@@ -223,8 +224,13 @@ class EventStore(Protocol):
         """Return the package with this id, or raise `PackageNotFound`."""
         ...
 
-    async def find_package(self, text: str, *, prefer_open: bool = False) -> PackageRecord:
-        """Return the package that a text names; see `package_references.search_package`, also for the errors."""
+    async def find_package(
+        self, text: str, *, prefer_open: bool = False, within: Sequence[str] | None = None
+    ) -> PackageRecord:
+        """Return the package that a text names; see `package_references.search_package`, also for the errors.
+
+        With `within`, a package whose name matches none of these globs is as if it were not there.
+        """
         ...
 
     async def packages(self, page: PackageListing) -> Sequence[PackageRecord]:
@@ -245,6 +251,13 @@ class EventStore(Protocol):
 
     async def files(self, package_id: str) -> tuple[PackageRecord, Sequence[FileRecord]]:
         """Return a package and its entries in the `paths.tree_order` of their keys.
+
+        Raise `PackageNotFound` or `PackageGone`.
+        """
+        ...
+
+    async def file_page(self, package_id: str, *, after: str, limit: int) -> Sequence[FileRecord]:
+        """Return up to `limit` entries of a package after a path key, in the order of their keys.
 
         Raise `PackageNotFound` or `PackageGone`.
         """
@@ -388,8 +401,11 @@ class EventStore(Protocol):
         """Return a tag, or None."""
         ...
 
-    async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
-        """Return up to `limit` tags after a name, in the bytewise order of their names."""
+    async def tags(self, *, after: str, limit: int, within: Sequence[str] | None = None) -> Sequence[Tag]:
+        """Return up to `limit` tags after a name, in the bytewise order of their names.
+
+        With `within`, only tags of packages whose name matches one of these globs are returned.
+        """
         ...
 
     async def retention_classes(self) -> Sequence[RetentionClass]:

@@ -269,12 +269,16 @@ class SimulatedEventStore:
         """One package."""
         return await self._read("package", lambda: self._log.tables.package(package_id))
 
-    async def find_package(self, text: str, *, prefer_open: bool = False) -> PackageRecord:
+    async def find_package(
+        self, text: str, *, prefer_open: bool = False, within: Sequence[str] | None = None
+    ) -> PackageRecord:
         """The package that a text names."""
+        where = PackageFilter(within=within)
 
         def find() -> PackageRecord:
             tags = {each.tag: each.package_id for each in self._log.tables.tags()}
-            return find_among(text, self._log.tables.packages(), tags, prefer_open=prefer_open)
+            packages = [each for each in self._log.tables.packages() if where.matches_name(each.name)]
+            return find_among(text, packages, tags, prefer_open=prefer_open)
 
         return await self._read("find", find)
 
@@ -308,6 +312,16 @@ class SimulatedEventStore:
             return self._log.tables.package(package_id), self._log.tables.files(package_id)
 
         return await self._read("files", look)
+
+    async def file_page(self, package_id: str, *, after: str, limit: int) -> Sequence[FileRecord]:
+        """A page of the entries of a package."""
+
+        def look() -> Sequence[FileRecord]:
+            self._log.tables.readable_package(package_id)
+            entries = sorted(self._log.tables.files(package_id), key=lambda entry: path_key(entry.path))
+            return [entry for entry in entries if path_key(entry.path) > after][:limit]
+
+        return await self._read("file page", look)
 
     async def differences(self, before: str, after: str) -> Sequence[tuple[FileRecord | None, FileRecord | None]]:
         """The entries at which two packages differ."""
@@ -517,9 +531,16 @@ class SimulatedEventStore:
             "tag", lambda: next((each for each in self._log.tables.tags() if each.tag == tag), None)
         )
 
-    async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
+    async def tags(self, *, after: str, limit: int, within: Sequence[str] | None = None) -> Sequence[Tag]:
         """A page of tags."""
-        return await self._read("tags", lambda: [each for each in self._log.tables.tags() if each.tag > after][:limit])
+        where = PackageFilter(within=within)
+
+        def look() -> Sequence[Tag]:
+            tables = self._log.tables
+            tags = [each for each in tables.tags() if each.tag > after]
+            return [each for each in tags if where.matches_name(tables.package(each.package_id).name)][:limit]
+
+        return await self._read("tags", look)
 
     async def retention_classes(self) -> Sequence[RetentionClass]:
         """Every added class."""

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ScalarSelect,
     Select,
     and_,
+    false,
     func,
     literal_column,
     or_,
@@ -84,6 +85,8 @@ __all__ = [
     "differing_entries",
     "entries_query",
     "file",
+    "file_page",
+    "file_page_query",
     "files_with_content",
     "find_entries",
     "find_package",
@@ -106,6 +109,7 @@ __all__ = [
     "tag",
     "tag_in",
     "tags",
+    "tags_query",
 ]
 
 _SHOWN_CHARACTERS = 60
@@ -198,26 +202,43 @@ async def readable_package(connection: AsyncConnection, package_id: str) -> Pack
     return found
 
 
-async def find_package(connection: AsyncConnection, text: str, *, prefer_open: bool) -> PackageRecord:
-    """Return the package that a text names; see `package_references.search_package`."""
+async def find_package(
+    connection: AsyncConnection, text: str, *, prefer_open: bool, within: Sequence[str] | None = None
+) -> PackageRecord:
+    """Return the package that a text names; see `package_references.search_package`.
+
+    With `within`, a package whose name matches none of these globs is as if it were not there.
+    """
     search: Generator[PackageQuery, Sequence[PackageRecord], PackageRecord] = search_package(
         text, prefer_open=prefer_open
     )
     try:
         wanted = next(search)
         while True:
-            wanted = search.send(await _matching(connection, wanted))
+            wanted = search.send(await _matching(connection, wanted, PackageFilter(within=within)))
     except StopIteration as end:
         return cast("PackageRecord", end.value)
 
 
-async def _matching(connection: AsyncConnection, wanted: PackageQuery) -> Sequence[PackageRecord]:
-    """Return the packages that match a query. Each query uses an index."""
+async def _matching(connection: AsyncConnection, wanted: PackageQuery, where: PackageFilter) -> Sequence[PackageRecord]:
+    """Return the packages that match a query, and whose names a filter accepts. Each query uses an index."""
+    if isinstance(wanted, ByName | OpenByName) and not where.matches_name(wanted.name):
+        return ()
+    needed = 1 if isinstance(wanted, ByDigest) else CANDIDATES_MAX + 1 if isinstance(wanted, ByPartOfId) else None
     found: dict[str, PackageRecord] = {}
     for selected in queries_for(wanted):
-        for row in await connection.execute(selected):
-            record = _package(row)
-            found[record.package_id] = record
+        page, accepted, offset = selected, 0, 0
+        while True:
+            records = [_package(row) for row in await connection.execute(page)]
+            for record in records:
+                if where.matches_name(record.name):
+                    found[record.package_id] = record
+                    accepted += 1
+            # Rejected packages must not take the places of accepted ones, so the search continues after them.
+            if where.within is None or needed is None or accepted >= needed or not records:
+                break
+            offset += len(records)
+            page = selected.limit(_LISTED_AT_ONCE).offset(offset)
     return sorted(found.values(), key=lambda record: -record.created_sequence)
 
 
@@ -313,6 +334,11 @@ def _conditions(where: PackageFilter, sort: SortKey, *, joined: bool = False) ->
     if where.name is not None:
         in_order = sort == "name" or (sort == "created" and is_literal(where.name))
         found.append(glob_condition(columns.name if in_order else columns.name.concat(""), where.name))
+    if where.within is not None:
+        alone = len(where.within) == 1 and where.name is None
+        in_order = alone and (sort == "name" or (sort == "created" and is_literal(where.within[0])))
+        name = columns.name if in_order else columns.name.concat("")
+        found.append(or_(false(), *(glob_condition(name, glob) for glob in where.within)))
     if where.status is None:
         found.append(_IS_NOT_GONE)
     for column, value in (
@@ -490,10 +516,8 @@ async def locations(
         digests = digests.where(_files.c.package_number == _number_of(package_id))
     page = digests.distinct().order_by(referring.c.digest_primary).limit(limit).subquery()
     query = _LOCATIONS_QUERY.where(IS_CURRENT, _locations.c.digest_primary.in_(select(page.c.digest_primary)))
-    return [
-        _location(row)
-        for row in await connection.execute(query.order_by(*(_locations.c[name] for name in LOCATIONS.key)))
-    ]
+    rows = await connection.execute(query.order_by(*(_locations.c[name] for name in LOCATIONS.key)))
+    return [_location(row) for row in rows]
 
 
 async def known_objects(
@@ -601,10 +625,26 @@ async def tag(connection: AsyncConnection, name: str) -> Tag | None:
     return None if row is None else tag_in(row)
 
 
-async def tags(connection: AsyncConnection, *, after: str, limit: int) -> Sequence[Tag]:
-    """Return up to `limit` tags after a name, in the order of their names."""
-    rows = await connection.execute(select(_tags).where(_tags.c.tag > after).order_by(_tags.c.tag).limit(limit))
-    return [tag_in(row) for row in rows]
+async def tags(
+    connection: AsyncConnection, *, after: str, limit: int, within: Sequence[str] | None = None
+) -> Sequence[Tag]:
+    """Return up to `limit` tags after a name, in the order of their names; of packages whose names globs match."""
+    where = PackageFilter(within=within)
+    found: list[Tag] = []
+    while len(found) < limit:
+        rows = (await connection.execute(tags_query(after=after, limit=_LISTED_AT_ONCE if within else limit))).all()
+        found += [tag_in(row) for row in rows if where.matches_name(row.name)]
+        if within is None or not rows:
+            break
+        after = rows[-1].tag
+    return found[:limit]
+
+
+def tags_query(*, after: str, limit: int) -> Select[*tuple[Any, ...]]:
+    """Return the query of `tags`, with the names of the packages."""
+    joined = _tags.join(_packages, _packages.c.package_id == _tags.c.package_id)
+    selected = select(_tags, _packages.c.name).select_from(joined)
+    return selected.where(_tags.c.tag > after).order_by(_tags.c.tag).limit(limit)
 
 
 def tag_in(row: Row[tuple[object, ...]]) -> Tag:
@@ -649,6 +689,18 @@ async def list_files(connection: AsyncConnection, package: PackageRecord) -> lis
         return [_file(row, package.package_id) for row in rows]
 
     return await run(connection, steps())
+
+
+async def file_page(connection: AsyncConnection, package: PackageRecord, *, after: str, limit: int) -> list[FileRecord]:
+    """Return up to `limit` entries of a package after a path key, in the order of their keys."""
+    selected = file_page_query(package.created_sequence, after=after, limit=limit)
+    return [_file(tuple(row), package.package_id) for row in await connection.execute(selected)]
+
+
+def file_page_query(number: int, *, after: str, limit: int) -> Select[*tuple[Any, ...]]:
+    """Return the query of `file_page`."""
+    selected = _FILES_QUERY.where(_files.c.package_number == number, _files.c.path_key > after)
+    return selected.order_by(_files.c.path_key).limit(limit)
 
 
 async def differences(

@@ -104,7 +104,7 @@ class SqlEventStore:
         return await self._database.read(look, timeout_s=_PROBE_TIMEOUT_S)
 
     async def store_id(self) -> str:
-        """Return the id of this database. Exports and backups do not contain it."""
+        """Return the id of this database. In the log, only tokens name it."""
         return await self._database.read(events.read_store_id)
 
     async def commit(
@@ -182,10 +182,12 @@ class SqlEventStore:
         """Return a package."""
         return await self._database.read(lambda connection: queries.package(connection, package_id))
 
-    async def find_package(self, text: str, *, prefer_open: bool = False) -> PackageRecord:
+    async def find_package(
+        self, text: str, *, prefer_open: bool = False, within: Sequence[str] | None = None
+    ) -> PackageRecord:
         """Return the package that a text names."""
         return await self._database.read(
-            lambda connection: queries.find_package(connection, text, prefer_open=prefer_open)
+            lambda connection: queries.find_package(connection, text, prefer_open=prefer_open, within=within)
         )
 
     async def packages(self, page: PackageListing) -> Sequence[PackageRecord]:
@@ -219,6 +221,15 @@ class SqlEventStore:
         async def read(connection: AsyncConnection) -> tuple[PackageRecord, Sequence[FileRecord]]:
             package = await queries.readable_package(connection, package_id)
             return package, await queries.list_files(connection, package)
+
+        return await self._database.read(read)
+
+    async def file_page(self, package_id: str, *, after: str, limit: int) -> Sequence[FileRecord]:
+        """Return a page of the entries of a package."""
+
+        async def read(connection: AsyncConnection) -> Sequence[FileRecord]:
+            package = await queries.readable_package(connection, package_id)
+            return await queries.file_page(connection, package, after=after, limit=limit)
 
         return await self._database.read(read)
 
@@ -356,9 +367,11 @@ class SqlEventStore:
         """Return a tag, or None."""
         return await self._database.read(lambda connection: queries.tag(connection, tag))
 
-    async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
+    async def tags(self, *, after: str, limit: int, within: Sequence[str] | None = None) -> Sequence[Tag]:
         """Return a page of tags."""
-        return await self._database.read(lambda connection: queries.tags(connection, after=after, limit=limit))
+        return await self._database.read(
+            lambda connection: queries.tags(connection, after=after, limit=limit, within=within)
+        )
 
     async def retention_classes(self) -> Sequence[RetentionClass]:
         """Return the retention classes that the store has added."""

@@ -17,17 +17,20 @@ from artifactstore.database.queries import (
     contents_with_sha256,
     differing_entries,
     entries_query,
+    file_page_query,
     listing_query,
     queries_for,
+    tags_query,
 )
 from artifactstore.database.rare_names import endings_query, named_query
 from artifactstore.database.schema import LIVE
 from artifactstore.database.stats import stats_queries
+from artifactstore.database.tokens import token_query
 from artifactstore.database.usage import name_usage_query, unique_usage_query
 from artifactstore.database.verification import due_query, files_with_content_query, state_queries
 from artifactstore.database.views import row_statements
 from artifactstore_protocols.collection import CollectableObject
-from artifactstore_protocols.package_listing import EntryFilter, EntryListing, PackageFilter, PackageListing
+from artifactstore_protocols.package_listing import EntryFilter, EntryListing, PackageFilter, PackageListing, SortKey
 from artifactstore_protocols.package_references import (
     ByDigest,
     ById,
@@ -127,6 +130,10 @@ async def test_unique_bytes_are_found_by_searches_for_entries_and_contents(
 @pytest.mark.parametrize("name", [None, "nightly", "night*"])
 async def test_the_next_name_that_policies_judge_is_found_by_an_index(database: Database, name: str | None) -> None:
     await check_order(database, next_name_query(name, "a"))
+
+
+async def test_a_token_is_found_by_the_digest_of_its_secret(database: Database) -> None:
+    await check_plan(database, token_query(b"1" * 32), "ix_access_tokens_digest")
 
 
 async def test_the_totals_are_read_by_their_key_and_the_runs_from_a_table_of_two_rows(database: Database) -> None:
@@ -290,6 +297,20 @@ async def test_a_list_is_read_in_its_order(database: Database, page: PackageList
 @pytest.mark.parametrize("page", SEARCHES, ids=repr)
 async def test_a_search_reads_packages_in_order_and_their_paths_by_key(database: Database, page: EntryListing) -> None:
     await check_order(database, entries_query(page, None))
+
+
+@pytest.mark.parametrize("within", [("nightly",), ("nightly-*",), ("nightly-*", "weekly"), ("*",)], ids=repr)
+@pytest.mark.parametrize("sort", ["created", "name", "size"])
+async def test_the_list_of_a_token_is_read_in_its_order(
+    database: Database, within: Sequence[str], sort: SortKey
+) -> None:
+    await check_order(database, listing_query(PackageListing(PackageFilter(within=within), sort, after=("a", 7))))
+
+
+async def test_pages_of_files_and_of_tags_are_read_by_their_keys(database: Database) -> None:
+    for selected, table in ((file_page_query(7, after="a", limit=9), "artifact_files"),):
+        await check_plan(database, selected, table)
+    await check_plan(database, tags_query(after="a", limit=9), "artifact_tags")
 
 
 async def test_a_beginning_limits_what_is_read(database: Database) -> None:
