@@ -1396,6 +1396,7 @@ class Registry:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             NotFinalized: the package is open.
             SameStore: the other store is this one.
+            UnknownRetentionClass: the other store does not have the retention class.
             SchemaDiffers: the other store has another schema of the same name and version.
             SchemaRequired, SchemaViolated: the other store requires another schema for packages of this name.
             ObjectMissing, ObjectDamaged: an object cannot be copied. The copy stays open.
