@@ -87,6 +87,7 @@ docs/how-to/http-files
 docs/how-to/keeping
 docs/how-to/embedding
 docs/how-to/ci
+docs/how-to/tokens
 docs/how-to/postgresql
 docs/how-to/backup
 docs/how-to/verifying

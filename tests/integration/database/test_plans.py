@@ -25,6 +25,7 @@ from artifactstore.database.queries import (
 from artifactstore.database.rare_names import endings_query, named_query
 from artifactstore.database.schema import LIVE
 from artifactstore.database.stats import stats_queries
+from artifactstore.database.tokens import token_query
 from artifactstore.database.usage import name_usage_query, unique_usage_query
 from artifactstore.database.verification import due_query, files_with_content_query, state_queries
 from artifactstore.database.views import row_statements
@@ -129,6 +130,10 @@ async def test_unique_bytes_are_found_by_searches_for_entries_and_contents(
 @pytest.mark.parametrize("name", [None, "nightly", "night*"])
 async def test_the_next_name_that_policies_judge_is_found_by_an_index(database: Database, name: str | None) -> None:
     await check_order(database, next_name_query(name, "a"))
+
+
+async def test_a_token_is_found_by_the_digest_of_its_secret(database: Database) -> None:
+    await check_plan(database, token_query(b"1" * 32), "ix_access_tokens_digest")
 
 
 async def test_the_totals_are_read_by_their_key_and_the_runs_from_a_table_of_two_rows(database: Database) -> None:

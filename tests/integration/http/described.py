@@ -81,7 +81,8 @@ class Described:
     def _operation(self, path: str, method: str) -> Mapping[str, Any] | None:
         for template, item in self.document["paths"].items():
             if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template)), path):
-                return item.get(method.lower())
+                found: Mapping[str, Any] | None = item.get(method.lower())
+                return found
         return None
 
 

@@ -11,7 +11,7 @@ from blake3 import blake3
 from openapi_spec_validator import validate
 
 from artifactstore.http import problems as page_problems
-from artifactstore.http.api import freshness
+from artifactstore.http.api import events, freshness
 from artifactstore.http.api.model import Route
 from artifactstore.http.api.routing import openapi_path
 from artifactstore.http.api.table import ROUTES
@@ -266,6 +266,24 @@ async def test_a_stream_of_events_continues_after_the_last_one_and_hides_the_sam
     assert (new["payload"]["name"], new["id"]) == ("a-3", new["sequence"])
     head = await filled.ask("/v1/events", "read", method="HEAD", headers=[accept])
     assert (head.status, head.headers["content-type"]) == (200, "text/event-stream")
+
+
+async def test_a_stream_ends_before_the_next_event_once_its_token_is_revoked(
+    filled: Described, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "RECHECK_S", 0.0)
+    registry = filled.service.registry
+    stream = await connect(filled.service.url)
+    with trio.fail_after(GUARD_S):
+        async with stream:
+            headers = (*bearer(filled.secrets["read"]), ("Accept", "text/event-stream"), ("Connection", "close"))
+            await stream.send_all(request("/v1/events", headers=headers))
+            await read_events(stream, 1)
+            await registry.revoke_token("read", reason="a test")
+            await registry.create_package("a-secret")
+            rest = b"".join([part async for part in stream])
+    assert b"a-secret" not in rest
+    assert rest.endswith(b"0\r\n\r\n")
 
 
 async def test_as_many_streams_are_open_as_may_be(filled: Described, monkeypatch: pytest.MonkeyPatch) -> None:

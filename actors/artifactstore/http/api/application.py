@@ -7,6 +7,7 @@ if it were not there. Requests for other paths go to the application behind this
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
@@ -30,7 +31,7 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.records import PackageRecord
 from artifactstore_protocols.supervision import Refusal
-from artifactstore_protocols.tokens import Grant
+from artifactstore_protocols.tokens import Grant, Secret
 
 __all__ = ["Api", "Identify"]
 
@@ -98,7 +99,8 @@ class Api:
 
     async def _answer(self, scope: Scope, receive: Receive, send: "_Counted") -> None:
         headers = _headers(scope)
-        registry, grant = await self._admitted(headers)
+        registry, secret = self._given(headers)
+        grant = await self._identify(registry, secret)
         path = raw_path(scope["raw_path"])
         if path == OPENAPI_PATH:
             send.place = OPENAPI_PATH
@@ -124,7 +126,8 @@ class Api:
         if isinstance(query, FreshQuery) and query.min_sequence:
             await wait_for_sequence(event_store(registry), query.min_sequence)
         named = await _named(registry, grant, values)
-        call = Call(registry, grant, method, is_head, values, headers, media_type, self._streams, named)
+        recheck = partial(self._identify, registry, secret)
+        call = Call(registry, grant, method, is_head, values, headers, media_type, self._streams, recheck, named)
         reply: Reply = await route.handler(call, query)
         if isinstance(reply, Answer):
             value = reply.value
@@ -133,12 +136,11 @@ class Api:
         else:
             await reply(scope, receive, send)
 
-    async def _admitted(self, headers: Mapping[str, str]) -> tuple[Registry, Grant]:
-        """Return the store, and what the token of the request allows.
+    def _given(self, headers: Mapping[str, str]) -> tuple[Registry, Secret]:
+        """Return the store, and the secret of the token of the request.
 
         Raises:
             Problem: the request has no token, or the store is starting.
-            TokenInvalid: the token is not valid.
         """
         registry = self._registry()
         if registry is None:
@@ -147,7 +149,7 @@ class Api:
         if not given.lower().startswith(_BEARER):
             detail = "Send a token as `Authorization: Bearer TOKEN`; `artifactstore token create` makes one."
             raise Problem(HTTPStatus.UNAUTHORIZED, "token_missing", detail)
-        return registry, await self._identify(registry, given[len(_BEARER) :].strip())
+        return registry, Secret(given[len(_BEARER) :].strip())
 
 
 class _Counted:

@@ -10,8 +10,10 @@ from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Annotated, Final, cast
 
+import trio
 from msgspec import Meta, Struct
 
+from artifactstore.environment import in_thread
 from artifactstore.http.api.model import EVENT_STREAM, JSON_LINES, Call, FreshQuery, RawReply
 from artifactstore.http.api.problems import Problem
 from artifactstore.http.shortcut import HEADERS, Receive, Scope, Send
@@ -22,11 +24,18 @@ from artifactstore_protocols.event_types import EVENT_TYPES, PackageCreated, Unk
 from artifactstore_protocols.events import SEQUENCE_MAX, StoredEvent, parse_sequence
 from artifactstore_protocols.ids import is_id
 from artifactstore_protocols.packages import PackageNotFound
+from artifactstore_protocols.tokens import TokenInvalid
 
-__all__ = ["Event", "EventsQuery", "list_events"]
+__all__ = ["RECHECK_S", "Event", "EventsQuery", "list_events"]
 
 _PAGE: Final = 500
 _NAMES_KEPT: Final = 1000
+_LARGE_BYTES: Final = 64 << 10
+"""A larger payload, such as a manifest, is put into JSON by a thread."""
+
+RECHECK_S: Final = 5.0
+"""A stream asks so often at most whether its token is still valid."""
+
 _STREAM_HEADERS: Final = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _LAST_ID: Final = "last-event-id"
 _STORED_BYTES: Final = "stored_bytes"
@@ -98,18 +107,19 @@ class _Sight:
         if self._types and stored.event.type not in self._types:
             return None
         try:
-            shown = cast("Mapping[str, Json]", event_to_json(stored))
             package_id = _package_of(stored)
         except UnknownEventType:
             return None
         if self._package_id not in {None, package_id}:
             return None
-        if self._grant.allows("admin"):
-            return json_text(shown)
-        name = None if package_id is None else await self._name_of(stored, package_id)
-        if name is None or not self._grant.allows("read", name):
-            return None
-        return json_text(_without_deduplication(shown))
+        sees_all = self._grant.allows("admin")
+        if not sees_all:
+            name = None if package_id is None else await self._name_of(stored, package_id)
+            if name is None or not self._grant.allows("read", name):
+                return None
+        if len(stored.event.payload) > _LARGE_BYTES:
+            return await in_thread(lambda: _text(stored, whole=sees_all))
+        return _text(stored, whole=sees_all)
 
     async def _name_of(self, stored: StoredEvent, package_id: str) -> str | None:
         """Return the name of a package, which never changes; None if there is no such package."""
@@ -123,6 +133,11 @@ class _Sight:
             if len(self._names) > _NAMES_KEPT:
                 self._names.popitem(last=False)
         return self._names.get(package_id)
+
+
+def _text(stored: StoredEvent, *, whole: bool) -> str:
+    shown = cast("Mapping[str, Json]", event_to_json(stored))
+    return json_text(shown if whole else _without_deduplication(shown))
 
 
 def _package_of(stored: StoredEvent) -> str | None:
@@ -165,9 +180,14 @@ def _once(call: Call, sight: _Sight, after: int, limit: int) -> RawReply:
 
 def _stream(call: Call, sight: _Sight, after: int) -> RawReply:
     """Return an answer with all events as they come, until the client leaves or the service stops."""
+    checked_at = trio.current_time()
 
     async def message(stored: StoredEvent) -> bytes:
+        nonlocal checked_at
         text = await sight.text_of(stored)
+        if text is not None and trio.current_time() - checked_at >= RECHECK_S:
+            await call.recheck()
+            checked_at = trio.current_time()
         return b"" if text is None else f"id: {stored.sequence}\ndata: {text}\n\n".encode()
 
     async def send_all(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -177,10 +197,12 @@ def _stream(call: Call, sight: _Sight, after: int) -> RawReply:
         try:
             await _begin(send, EVENT_STREAM, _STREAM_HEADERS)
             if not call.is_head:
-                async with aclosing(call.streams.follow(after, message)) as parts:
-                    async for part in parts:
-                        if part:
-                            await send({"type": "http.response.body", "body": part, "more_body": True})
+                # A token that was revoked or has expired ends the stream before the next event.
+                with suppress(TokenInvalid):
+                    async with aclosing(call.streams.follow(after, message)) as parts:
+                        async for part in parts:
+                            if part:
+                                await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:
             call.streams.give_back()

@@ -68,6 +68,7 @@ class Call(Struct, frozen=True):
         headers: the headers, by lower-case names. Of a repeated header it has the values, joined by commas.
         media_type: the media type of the answer that the request prefers, of those that the route offers.
         streams: the event streams of this server.
+        recheck: returns what the token allows now, or raises `TokenInvalid`, for an answer that takes long.
         named: the package that the path names, among those that the token may use; None if the path has none.
     """
 
@@ -79,6 +80,7 @@ class Call(Struct, frozen=True):
     headers: Mapping[str, str]
     media_type: str
     streams: EventStreams
+    recheck: Callable[[], Awaitable[Grant]]
     named: PackageRecord | None = None
 
     @property
