@@ -86,6 +86,7 @@ docs/how-to/reading-packages
 docs/how-to/keeping
 docs/how-to/embedding
 docs/how-to/ci
+docs/how-to/tokens
 docs/how-to/postgresql
 docs/how-to/backup
 docs/how-to/verifying

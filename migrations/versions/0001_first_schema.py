@@ -242,7 +242,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         sa.PrimaryKeyConstraint("digest_primary", name="pk_contents"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_contents_digest_sha256", "contents", ["digest_sha256"])
+    op.create_index("ix_contents_sha256_start", "contents", [sa.text("substr(digest_sha256, 1, 8)")])
 
     op.create_table(
         "artifact_files",
@@ -261,8 +261,11 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.create_index(
         "ix_artifact_files_digest_primary_package_number", "artifact_files", ["digest_primary", "package_number"]
     )
-    name = sa.text("substr(path_key, length(rtrim(path_key, replace(path_key, '/', ''))) + 1)")
-    op.create_index("ix_artifact_files_name", "artifact_files", [name, sa.text("package_number")])
+    above = "rtrim(path_key, replace(path_key, '/', ''))"
+    before_ending = "rtrim(path_key, replace(replace(path_key, '/', ''), '.', ''))"
+    ending = f"substr('/' || path_key, length({before_ending}) + 1)"
+    name_key = f"({ending} || '/' || substr({before_ending}, length({above}) + 1))"
+    op.create_index("ix_artifact_files_name", "artifact_files", [sa.text(name_key), sa.text("package_number")])
 
     op.create_table(
         "storage_locations",
@@ -278,14 +281,18 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         text("rule", nullable=True),
         integer("sequence"),
         integer("verified_sequence"),
-        sa.PrimaryKeyConstraint("digest_primary", "backend_id", "object_key", name="pk_storage_locations"),
-        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_storage_locations_key",
+        "storage_locations",
+        ["digest_primary", "backend_id", sa.text("substr(object_key, 78)")],
+        unique=True,
     )
     current = "state <> 'retired' AND state <> 'removed'"
     op.create_index(
         "ix_storage_locations_verified",
         "storage_locations",
-        ["verified_sequence", "digest_primary", "backend_id", "object_key"],
+        ["verified_sequence"],
         sqlite_where=sa.text(current),
         postgresql_where=sa.text(current),
     )

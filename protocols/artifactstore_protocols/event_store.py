@@ -57,7 +57,8 @@ class LogReading(Struct, frozen=True):
         free_bytes: the free space where the log is stored; None if it is unknown.
         read_only: the reason why the store cannot be written; None if it can.
         unfinished: the import that must finish before anything else can be written; None if there is none.
-        store_id: the random id of the database that keeps the log. The log does not contain it. None if there is none.
+        store_id: the random id of the database that keeps the log. In the log, only tokens name it. None if there is
+            none.
         recorded_at_us: the time of the last event, in microseconds since 1970 UTC; 0 in an empty log.
     """
 

@@ -26,7 +26,8 @@ from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Query, Steps, lookup, query, run, wanted
 from artifactstore.database.cells import DamagedCell, time_in
 from artifactstore.database.files import address_in, content_columns, entry_in, path_of
-from artifactstore.database.rare_names import file_name, is_name, numbers_with_rare_name
+from artifactstore.database.name_keys import name_key
+from artifactstore.database.rare_names import is_name, numbers_with_rare_name
 from artifactstore.database.schema import LIVE, events
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical
@@ -37,6 +38,7 @@ from artifactstore_protocols.events import check_payload, digest_of_payload
 from artifactstore_protocols.globs import beginning_of, end_of_texts, is_literal, last_name, like_pattern
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.metadata import Metadata, is_metadata, search_term
+from artifactstore_protocols.name_keys import name_key as key_of
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.package_listing import (
     EntryListing,
@@ -77,6 +79,7 @@ from artifactstore_protocols.views import (
 
 __all__ = [
     "IS_CURRENT",
+    "contents_with_sha256",
     "deduplicated_bytes",
     "differences",
     "differing_entries",
@@ -457,9 +460,9 @@ def entries_query(
         one = _files.c.digest_primary == digests[0] if len(digests) == 1 else _files.c.digest_primary.in_(digests)
         query, order = query.where(one), number
     elif numbers is None:
-        names = [last_name(glob) for glob in page.entries.globs if is_name(glob)]
+        names = [name for glob in page.entries.globs if is_name(glob) and (name := last_name(glob))]
         if names:
-            query, order = query.where(*(file_name == name for name in names)), number
+            query, order = query.where(*(name_key == key_of(name) for name in names)), number
     if page.after is not None:
         at, after = page.after
         start, rest = (order >= at, order > at) if page.ascending else (order <= at, order < at)
@@ -472,8 +475,16 @@ async def _primary_digests(connection: AsyncConnection, digest: str) -> Sequence
     algorithm, raw = raw_digest(digest)
     if algorithm not in {None, "sha256"}:
         return [raw]
-    query = select(_contents.c.digest_primary).where(_contents.c.digest_sha256 == raw)
-    return [*(row[0] for row in await connection.execute(query)), *([raw] if algorithm is None else [])]
+    rows = await connection.execute(contents_with_sha256(raw))
+    return [*(row[0] for row in rows), *([raw] if algorithm is None else [])]
+
+
+def contents_with_sha256(digest: bytes) -> Select[*tuple[Any, ...]]:
+    """Return the query for the primary digests of the contents with this SHA-256."""
+    # The index has the first 8 bytes. Their position is no parameter: only so can a planner use the index.
+    start: ColumnElement[bytes] = func.substr(_contents.c.digest_sha256, literal_column("1"), literal_column("8"))
+    selected = select(_contents.c.digest_primary)
+    return selected.where(start == digest[:8], _contents.c.digest_sha256 == digest)
 
 
 async def file(connection: AsyncConnection, package_id: str, path_key: str) -> FileRecord | None:
@@ -505,7 +516,10 @@ async def locations(
         digests = digests.where(_files.c.package_number == _number_of(package_id))
     page = digests.distinct().order_by(referring.c.digest_primary).limit(limit).subquery()
     query = _LOCATIONS_QUERY.where(IS_CURRENT, _locations.c.digest_primary.in_(select(page.c.digest_primary)))
-    return [_location(row) for row in await connection.execute(query.order_by(*_locations.primary_key.columns))]
+    return [
+        _location(row)
+        for row in await connection.execute(query.order_by(*(_locations.c[name] for name in LOCATIONS.key)))
+    ]
 
 
 async def known_objects(

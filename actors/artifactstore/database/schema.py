@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from artifactstore.database.cells import CheckedBigInteger, CheckedBytes, CheckedText
+from artifactstore.database.name_keys import name_key_sql
 from artifactstore_protocols.views import TOTALS, VIEWS, ViewTable
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "METADATA",
     "SCHEMA_REVISION",
     "SCHEMA_REVISIONS",
+    "UNIQUE",
     "ViewTables",
     "events",
     "last_runs",
@@ -44,6 +46,9 @@ SCHEMA_REVISIONS: tuple[str, ...] = ("0001",)
 
 SCHEMA_REVISION = SCHEMA_REVISIONS[-1]
 """The schema revision that this release requires."""
+
+UNIQUE = "unique"
+"""The key of `Table.info` for what a unique index has, in a table without a primary key: names and expressions."""
 
 METADATA = MetaData(
     naming_convention={
@@ -170,7 +175,7 @@ Table(
     Index("ix_artifact_packages_unreleased", "created_sequence", sqlite_where=_unreleased),
 )
 
-# Tables with a row per file have no rowid: the key is stored once, and one search finds the row.
+# Tables with a row per file and a short key have no rowid: the key is stored once, and one search finds the row.
 
 Table(
     "contents",
@@ -181,7 +186,7 @@ Table(
     _integer("size_bytes"),
     _integer("reference_count"),
     _integer("sequence"),
-    Index(None, "digest_sha256"),
+    Index("ix_contents_sha256_start", text("substr(digest_sha256, 1, 8)")),  # 8 of 32 bytes tell contents apart
     sqlite_with_rowid=False,
 )
 
@@ -198,12 +203,8 @@ Table(
     _text("link_target", nullable=True),
     _integer("sequence"),
     Index(None, "digest_primary", "package_number"),
-    # The last part of the path: what is left of it without all characters but slashes at its end is its directory.
-    Index(
-        "ix_artifact_files_name",
-        text("substr(path_key, length(rtrim(path_key, replace(path_key, '/', ''))) + 1)"),
-        text("package_number"),
-    ),
+    # The last part of the path, with its ending first.
+    Index("ix_artifact_files_name", text(name_key_sql()), text("package_number")),
     sqlite_with_rowid=False,
 )
 
@@ -211,12 +212,17 @@ Table(
 _current = "state <> 'retired' AND state <> 'removed'"
 _collectable = "state = 'condemned' OR state = 'retired'"
 
+# What a key has after its digest: nothing, or its generation. The rest of the key repeats the digest in 77 characters.
+_location_key = ("digest_primary", "backend_id", text("substr(object_key, 78)"))
+
+# Without a primary key: SQLite's hidden row number then makes the entries of the other indexes short.
+
 Table(
     "storage_locations",
     METADATA,
-    _bytes("digest_primary", key=True),
-    _text("backend_id", key=True),
-    _text("object_key", key=True),
+    _bytes("digest_primary"),
+    _text("backend_id"),
+    _text("object_key"),
     _text("retrieval_tier"),
     _text("restore_status"),
     _text("state"),
@@ -226,6 +232,7 @@ Table(
     _text("rule", nullable=True),
     _integer("sequence"),
     _integer("verified_sequence"),
+    Index("ix_storage_locations_key", *_location_key, unique=True),
     Index("ix_storage_locations_flagged", "integrity", sqlite_where=text(f"integrity <> 'intact' AND {_current}")),
     Index(
         "ix_storage_locations_collectable",
@@ -239,12 +246,9 @@ Table(
     Index(
         "ix_storage_locations_verified",
         "verified_sequence",
-        "digest_primary",
-        "backend_id",
-        "object_key",
         sqlite_where=text(_current),
     ),
-    sqlite_with_rowid=False,
+    info={UNIQUE: _location_key},
 )
 
 Table(

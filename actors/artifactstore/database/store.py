@@ -104,7 +104,7 @@ class SqlEventStore:
         return await self._database.read(look, timeout_s=_PROBE_TIMEOUT_S)
 
     async def store_id(self) -> str:
-        """Return the id of this database. Exports and backups do not contain it."""
+        """Return the id of this database. In the log, only tokens name it."""
         return await self._database.read(events.read_store_id)
 
     async def commit(

@@ -70,6 +70,10 @@ SEARCHES = [
     EntryFilter(path="a*"),
     EntryFilter(path="docs/a*"),
     EntryFilter(path="**/*.log"),
+    EntryFilter(path="docs/b/*.log"),
+    EntryFilter(path="**/\u00e9*.log"),
+    EntryFilter(name="a.m*"),
+    EntryFilter(name="?*.log", path="docs/**"),
     EntryFilter(path="docs/b/e\u0301.log"),  # another form of the same letter
     EntryFilter(name="a.*"),
     EntryFilter(name="a_b"),
@@ -143,6 +147,7 @@ async def test_a_search_finds_what_looking_at_all_finds(
         every = (PackageFilter(), PackageFilter(name="nightly-*"), PackageFilter(tag="release-*"))
         for where, ascending in product(every, (False, True)):
             monkeypatch.setattr(rare_names, "RARE_MAX", 0 if where is every[1] else 2_000)
+            monkeypatch.setattr(rare_names, "ENDINGS_MAX", 1 if where is every[2] else 1_000)
             page = EntryListing(wanted, where, ascending=ascending)
             expected = select_entries(packages, files.__getitem__, page)
             assert list(await store.find_entries(page)) == expected
