@@ -83,6 +83,7 @@ docs/how-to/leaving-out
 docs/how-to/metadata
 docs/how-to/exporting
 docs/how-to/reading-packages
+docs/how-to/http-files
 docs/how-to/keeping
 docs/how-to/embedding
 docs/how-to/ci

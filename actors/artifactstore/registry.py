@@ -8,10 +8,10 @@ A method that needs a large module, such as export or backup, imports it when ca
 """
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import outcome
 import rfc8785
@@ -58,7 +58,7 @@ from artifactstore_protocols.commands import (
     SetTag,
     UnrequireSchema,
 )
-from artifactstore_protocols.dataplane import FileSource
+from artifactstore_protocols.dataplane import SERVED_CHUNK_BYTES, FileSource
 from artifactstore_protocols.disk_usage import UNIQUE_PACKAGES_MAX, NameUsage, UniqueUsage
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import EventStore
@@ -158,7 +158,7 @@ from artifactstore_protocols.supervision import ActorStopped, SupervisorSnapshot
 from artifactstore_protocols.token_records import Token
 from artifactstore_protocols.tokens import ALL_PACKAGES, Grant, Scope, Secret
 
-__all__ = ["DEFAULT_PRINCIPAL", "Registry", "StoreClosed", "event_store"]
+__all__ = ["DEFAULT_PRINCIPAL", "PackageReads", "Registry", "StoreClosed", "event_store", "package_reads"]
 
 _PAGE = 500
 DEFAULT_PRINCIPAL = "anonymous"
@@ -1242,11 +1242,13 @@ class Registry:
         finally:
             stream.close()
 
-    async def _open_object(self, content_address: str, offset: int, length: int | None) -> Stream[bytes]:
+    async def _open_object(
+        self, content_address: str, offset: int, length: int | None, chunk_bytes: int = SERVED_CHUNK_BYTES
+    ) -> Stream[bytes]:
         (known,) = await self._known([content_address])
         if isinstance(known, ContentPurged):
             raise known
-        return await self._actors.storage.ask(ServeObject(known, offset, length), timeout=NO_TIME_LIMIT)
+        return await self._actors.storage.ask(ServeObject(known, offset, length, chunk_bytes), timeout=NO_TIME_LIMIT)
 
     async def _contents(self, content_addresses: Sequence[str]) -> tuple[bytes | StorageError, ...]:
         found = await self._known(content_addresses)
@@ -1873,6 +1875,41 @@ class Registry:
         return await self._actors.writer.ask(
             Commit(CommandRequest(new_id(), command, principal, idempotency_key)), timeout=COMMIT_TIMEOUT_S
         )
+
+
+class PackageReads(NamedTuple):
+    """How the service reads packages. Programs have the methods of `Registry`, which check more and promise more.
+
+    Attributes:
+        entry: returns the entry at a path of a package by their ids, `paths.path_key` for the path; None if there is
+            none.
+        open_object: opens a range of an object as a stream: content address, offset, length and length of the chunks.
+        read_objects: reads small objects, and compares them with their digests.
+        whole_object: opens a whole object, for archives.
+        chosen_entries: returns the entries of a package that an archive takes.
+    """
+
+    entry: Callable[[str, str], Awaitable[FileRecord | None]]
+    open_object: Callable[[str, int, int | None, int], Awaitable[Stream[bytes]]]
+    read_objects: Callable[[Sequence[str]], Awaitable[Sequence[bytes | StorageError]]]
+    whole_object: Callable[[str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+    chosen_entries: Callable[[str, ExportChoice], Awaitable[Sequence[FileRecord]]]
+
+
+def package_reads(registry: Registry) -> PackageReads:
+    """Return how the service reads the packages of a store."""
+
+    async def chosen(package_id: str, choice: ExportChoice) -> Sequence[FileRecord]:
+        _package_id, found = await registry._chosen(package_id, choice, may_leave_out=False)  # noqa: SLF001
+        return found.entries
+
+    return PackageReads(
+        registry._store.file,  # noqa: SLF001 - it reads by content address, which no program needs
+        registry._open_object,  # noqa: SLF001
+        registry._contents,  # noqa: SLF001
+        registry._object,  # noqa: SLF001
+        chosen,
+    )
 
 
 def _duration_us(text: str) -> int:

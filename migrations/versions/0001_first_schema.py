@@ -264,7 +264,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     above = "rtrim(path_key, replace(path_key, '/', ''))"
     before_ending = "rtrim(path_key, replace(replace(path_key, '/', ''), '.', ''))"
     ending = f"substr('/' || path_key, length({before_ending}) + 1)"
-    name_key = f"({ending} || '/' || substr({before_ending}, length({above}) + 1))"
+    name_key = f"(({ending} || '/') || substr({before_ending}, length({above}) + 1))"
     op.create_index("ix_artifact_files_name", "artifact_files", [sa.text(name_key), sa.text("package_number")])
 
     op.create_table(
@@ -272,8 +272,8 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         octets("digest_primary"),
         text("backend_id"),
         text("object_key"),
-        text("retrieval_tier"),
-        text("restore_status"),
+        integer("retrieval_tier"),
+        integer("restore_status"),
         text("state"),
         text("integrity"),
         integer("stored_at", nullable=True),

@@ -10,9 +10,12 @@ _PATH: Final = "artifact_files.path_key"
 
 
 def name_key_sql(path: str = "path_key") -> str:
-    """Return the expression for the key of a path's last part. `path` is the column; an index has only its name."""
+    """Return the expression for the key of a path's last part. `path` is the column; an index has only its name.
+
+    The parentheses are those that PostgreSQL reports, so that Alembic can compare the index.
+    """
     above = f"rtrim({path}, replace({path}, '/', ''))"  # up to its last slash: all other characters are trimmed
-    return f"({_ending_sql(path)} || '/' || substr({_before_ending_sql(path)}, length({above}) + 1))"
+    return f"(({_ending_sql(path)} || '/') || substr({_before_ending_sql(path)}, length({above}) + 1))"
 
 
 def _before_ending_sql(path: str) -> str:

@@ -516,10 +516,8 @@ async def locations(
         digests = digests.where(_files.c.package_number == _number_of(package_id))
     page = digests.distinct().order_by(referring.c.digest_primary).limit(limit).subquery()
     query = _LOCATIONS_QUERY.where(IS_CURRENT, _locations.c.digest_primary.in_(select(page.c.digest_primary)))
-    return [
-        _location(row)
-        for row in await connection.execute(query.order_by(*(_locations.c[name] for name in LOCATIONS.key)))
-    ]
+    rows = await connection.execute(query.order_by(*(_locations.c[name] for name in LOCATIONS.key)))
+    return [_location(row) for row in rows]
 
 
 async def known_objects(
@@ -708,7 +706,12 @@ def file_page_query(number: int, *, after: str, limit: int) -> Select[*tuple[Any
 async def differences(
     connection: AsyncConnection, before: PackageRecord, after: PackageRecord
 ) -> list[tuple[FileRecord | None, FileRecord | None]]:
-    """Return the entries of two packages at each path at which they differ, in the order of their path keys."""
+    """Return the entries of two packages at each path at which they differ, in the order of their path keys.
+
+    Packages with one tree digest are equal, and no entry is read.
+    """
+    if before.tree_digest is not None and before.tree_digest == after.tree_digest:
+        return []
     sides: list[dict[str, FileRecord]] = []
     for package, other in ((before, after), (after, before)):
         selected = differing_entries(package.created_sequence, other.created_sequence)

@@ -4,11 +4,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from jsonschema import Draft202012Validator
 
+from artifactstore.http.api.model import ANY
 from integration.http.serving import Answer, Service, ask
 
 __all__ = ["Described", "bearer", "described", "path_of"]
@@ -59,7 +61,11 @@ class Described:
         if method == "HEAD":
             assert answer.body == b""
             return
-        schema = response["content"][media_type]["schema"]
+        if answer.status == HTTPStatus.NOT_MODIFIED:
+            assert "content" not in response
+            return
+        offered = response["content"]
+        schema = offered[media_type if media_type in offered else ANY]["schema"]
         if media_type == "application/jsonl":
             for line in answer.body.splitlines():
                 self.fits(schema, json.loads(line))

@@ -16,6 +16,7 @@ from artifactstore_protocols.tokens import Grant
 from artifactstore_protocols.tokens import Scope as TokenScope
 
 __all__ = [
+    "ANY",
     "CBOR",
     "EVENT_STREAM",
     "JSON",
@@ -35,6 +36,9 @@ JSON: Final = "application/json"
 JSON_LINES: Final = "application/jsonl"
 EVENT_STREAM: Final = "text/event-stream"
 CBOR: Final = "application/cbor"
+
+ANY: Final = "*/*"
+"""The media type of a route whose answers have many. It is sent whatever a client accepts."""
 
 NO_HEADERS: Final[Mapping[str, str]] = {}
 
@@ -138,7 +142,7 @@ class Route[Q: Struct](Struct, frozen=True):
         body: the type of the body, by media type as above; empty for a route that takes none.
         headers: header parameters, with their descriptions.
         status: the status of a success.
-        errors: the statuses of errors that only this route has, with their descriptions.
+        errors: the other statuses that this route has, errors or not, with their descriptions.
         tag: the part of the document that it belongs to.
     """
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from artifactstore.http.api.model import ANY
+
 __all__ = ["preferred"]
 
 _QUALITY = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
@@ -13,9 +15,9 @@ def preferred(accept: str | None, offered: Sequence[str]) -> str | None:
 
     Args:
         accept: the header; None if there is none, which means that all will do.
-        offered: media types, of which the first wins if several are liked the same.
+        offered: media types, of which the first wins if several are liked the same; or `*/*` alone.
     """
-    if accept is None or not accept.strip():
+    if accept is None or not accept.strip() or offered[0] == ANY:
         return offered[0]
     ranges = [_parsed(each) for each in accept.lower().split(",") if each.strip()]
     liked = [(_quality(each, ranges), -place, each) for place, each in enumerate(offered)]

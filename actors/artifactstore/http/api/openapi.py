@@ -101,7 +101,7 @@ def _operation(route: Route[Any], schemas: Schemas, *, is_head: bool = False) ->
         success["content"] = {name: {"schema": _schema(each, schemas)} for name, each in route.answers.items()}
     errors: dict[str, Json] = {}
     errors |= {str(status.value): {"$ref": f"#/components/responses/{_response_name(status)}"} for status in _COMMON}
-    errors |= {str(status.value): _problem(text) for status, text in route.errors.items()}
+    errors |= {str(status.value): _other(status, text, success) for status, text in route.errors.items()}
     if is_head:
         errors = {status: {"description": "As for GET, without a body."} for status in errors}
     path = [_path_parameter(name) for name in parameters_of(route.template)]
@@ -130,6 +130,13 @@ def _schema(annotation: object, schemas: Schemas) -> Schema:
 def _path_parameter(name: str) -> Schema:
     about = _PATH_PARAMETERS[name]
     return {"name": name, "in": "path", "required": True, "description": about, "schema": {"type": "string"}}
+
+
+def _other(status: HTTPStatus, text: str, success: Mapping[str, Json]) -> Schema:
+    """Return what a route answers beside its success: a part of it, nothing, or a problem."""
+    if status is HTTPStatus.PARTIAL_CONTENT:
+        return {**success, "description": text}
+    return {"description": text} if status < HTTPStatus.BAD_REQUEST else _problem(text)
 
 
 def _problem(text: str) -> Schema:

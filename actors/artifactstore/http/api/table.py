@@ -3,8 +3,8 @@
 from http import HTTPStatus
 from typing import Any, Final
 
-from artifactstore.http.api import events, packages, tags, totals
-from artifactstore.http.api.model import CBOR, EVENT_STREAM, JSON, JSON_LINES, FreshQuery, Route
+from artifactstore.http.api import content, events, packages, tags, totals
+from artifactstore.http.api.model import ANY, CBOR, EVENT_STREAM, JSON, JSON_LINES, FreshQuery, Route
 from artifactstore_protocols.records import PackageRecord, RetentionReport, Tag
 from artifactstore_protocols.store_stats import StoreStats
 
@@ -34,6 +34,39 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         handler=packages.list_files,
         query=packages.FilesQuery,
         answers={JSON: packages.FilesPage},
+    ),
+    Route(
+        method="GET",
+        template="/v1/packages/{package}/files/{path...}",
+        summary="Get the bytes of a file, or a part of them.",
+        handler=content.get_file,
+        query=FreshQuery,
+        answers={ANY: None},
+        headers={**content.CONDITIONS, **content.RANGES},
+        errors={**content.OTHER_STATUSES, **content.RANGE_STATUSES},
+        tag="bytes",
+    ),
+    Route(
+        method="GET",
+        template="/v1/packages/{package}/archive.tar",
+        summary="Get a package, or a part of it, as a tar archive.",
+        handler=content.get_tar,
+        query=content.ArchiveQuery,
+        answers={content.ARCHIVE_TYPES["tar"]: None},
+        headers=content.CONDITIONS,
+        errors=content.OTHER_STATUSES,
+        tag="bytes",
+    ),
+    Route(
+        method="GET",
+        template="/v1/packages/{package}/archive.zip",
+        summary="Get a package, or a part of it, as a zip archive.",
+        handler=content.get_zip,
+        query=content.ArchiveQuery,
+        answers={content.ARCHIVE_TYPES["zip"]: None},
+        headers=content.CONDITIONS,
+        errors=content.OTHER_STATUSES,
+        tag="bytes",
     ),
     Route(
         method="GET",
