@@ -32,6 +32,7 @@ from artifactstore.transfer.objects import (
 )
 from artifactstore.transfer.pruning import Pruning
 from artifactstore.transfer.purged_objects import remove_purged
+from artifactstore.transfer.redacted_log import rewrite_redacted
 from artifactstore_protocols.collection import ObjectTotals
 from artifactstore_protocols.dataplane import IngestResult, RangeRefused, SourceOverrun, SourceTruncated
 from artifactstore_protocols.event_store import EventStore
@@ -151,6 +152,9 @@ class _Backup:
             await self._pruning.look()
             await self._include_removals()
         digest = await self._write_log(after)
+        while await rewrite_redacted(self._store, await self._directory.log_files(), self._directory.limits) > self._head:
+            await self._include_removals()  # the backup needs the event that redacted something meanwhile
+            digest = await self._write_log(self._kept.header.last)
         await remove_purged(self._store, self._objects, self._head)
         pruned = ObjectTotals() if self._pruning is None else await self._pruning.remove()
         return BackupReport(
@@ -177,6 +181,7 @@ class _Backup:
             async with aclosing(text.chunks()) as chunks:
                 await save(chunks, self._directory.log / log_file_name(header), durable=self._directory.limits)
             kept, after = text.summary, last
+        self._kept = kept
         return kept.digest
 
     async def _copy_for(self, events: Sequence[StoredEvent]) -> None:
