@@ -112,7 +112,6 @@ from artifactstore_protocols.package_tree import PackageTree
 from artifactstore_protocols.packages import NotFinalized, PackageIdNeeded, TagNotFound
 from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.purging import ContentPurged, PurgeReport
-from artifactstore_protocols.redaction import RedactionReport
 from artifactstore_protocols.records import (
     BackupReport,
     CopyReport,
@@ -145,6 +144,7 @@ from artifactstore_protocols.records import (
     VerifyProgress,
     VerifyReport,
 )
+from artifactstore_protocols.redaction import RedactionReport
 from artifactstore_protocols.retention import (
     DEFAULT_RETENTION,
     RETENTION_CLASSES,

@@ -17,8 +17,8 @@ from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.package_listing import PackageListing
 from artifactstore_protocols.packages import PackageGone
 from artifactstore_protocols.paths import check_path, path_key, tree_order
-from artifactstore_protocols.redaction import ManifestRedacted
 from artifactstore_protocols.records import PackageRecord
+from artifactstore_protocols.redaction import ManifestRedacted
 
 __all__ = ["ROW_FLAWS_NAMED", "CheckedPackages", "check_packages"]
 

@@ -63,7 +63,7 @@ class ManifestRedacted(ArtifactStoreError):
     redacted_by: int
     template = (
         "event {self.redacted_by} redacted the manifest {self.manifest_digest} of package {self.package_id}, so it "
-        "cannot be printed or verified any more; `list` and `export` still give the files"
+        "cannot be printed or verified any more; `ls` and `export` still give the files"
     )
 
 

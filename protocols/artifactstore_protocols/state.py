@@ -109,7 +109,7 @@ class Needs(Struct, frozen=True):
 
 
 class Redaction(NamedTuple):
-    """The redaction of an event: the sequence of the event that redacts it, and the content address of its substitute."""
+    """The redaction of an event: the event that redacts it, and the content address of its substitute."""
 
     redacted_by: int
     substitute: str

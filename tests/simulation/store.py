@@ -25,7 +25,6 @@ from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.package_listing import EntryListing, PackageFilter, PackageListing
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.purging import PurgedContent
-from artifactstore_protocols.redaction import RedactionReport, RedactionRequest
 from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
@@ -38,6 +37,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.redaction import RedactionReport, RedactionRequest
 from artifactstore_protocols.retention import RetentionClass, is_permanent
 from artifactstore_protocols.state import LastEvent, LogState, Needs, ObjectState
 from artifactstore_protocols.storage import KnownObject, Place

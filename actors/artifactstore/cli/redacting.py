@@ -26,7 +26,9 @@ def redact(
     *,
     confirm: Annotated[
         int | None,
-        typer.Option("--confirm", metavar="N", min=0, help="The number of events to redact. Without it, nothing is done."),
+        typer.Option(
+            "--confirm", metavar="N", min=0, help="The number of events to redact. Without it, nothing is changed."
+        ),
     ] = None,
     backups: Annotated[
         list[Path] | None,

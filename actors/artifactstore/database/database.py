@@ -307,7 +307,7 @@ class Database:
             raise OutcomeUnknown(self.location.name, reason_of(error)) from error
 
     async def overwrite_leftovers(self) -> bool:
-        """Write a SQLite file anew, without what deleted rows left in its pages, and cut its write-ahead log to nothing.
+        """Write a SQLite file anew, without what deleted rows left in its pages, and cut its write-ahead log.
 
         Return whether that succeeded. It does not while another connection uses the file. PostgreSQL leaves that to the
         owner of the tables.

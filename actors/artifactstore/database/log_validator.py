@@ -107,9 +107,7 @@ class LogValidator:
             operations = await events.admitted(connection, batch, views)
             transaction = events.Transaction(connection, self.sequence)
             try:
-                await events.write_all(
-                    transaction, [_without_payload(stored.event) for stored in batch], operations
-                )
+                await events.write_all(transaction, [_without_payload(stored.event) for stored in batch], operations)
             except IntegrityError:
                 if (refused := await self._duplicate(batch)) is None:
                     raise

@@ -59,8 +59,8 @@ from artifactstore_protocols.package_references import (
 )
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import path_key, tree_order
-from artifactstore_protocols.redaction import ManifestRedacted
 from artifactstore_protocols.records import FileRecord, FoundEntry, MetadataSchema, PackageRecord, Tag
+from artifactstore_protocols.redaction import ManifestRedacted
 from artifactstore_protocols.storage import KeyRefused, KnownObject, Place
 from artifactstore_protocols.views import (
     CONTENTS,

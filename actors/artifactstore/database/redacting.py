@@ -1,4 +1,4 @@
-"""The transaction that redacts a text: it replaces payloads, appends the events that say so, and projects the log again.
+"""The transaction that redacts a text: it replaces payloads, appends events that say so, and projects the log again.
 
 It holds the head of the log, reads the whole log, and then replays it into temporary tables, as `replay` does. So every
 later event is judged again with the substitutes, and the tables are what the redacted log implies. If an event would
@@ -14,7 +14,7 @@ from artifactstore.database import events, replay
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.events import Transaction
 from artifactstore.database.schema import events as table
-from artifactstore.database.shadow import DIFFERING, SHADOW, TEMPORARY
+from artifactstore.database.shadow import SHADOW, TEMPORARY
 from artifactstore.database.views import TableViewWriter
 from artifactstore_protocols.event_types import (
     ENTRIES_RELEASED,
@@ -48,7 +48,9 @@ _READ_BYTES = 2 << 20
 _LEFT_NAMED = 100
 
 
-async def redact(transaction: Transaction, request: RedactionRequest, *, now_us: int, command_id: str) -> RedactionReport:
+async def redact(
+    transaction: Transaction, request: RedactionRequest, *, now_us: int, command_id: str
+) -> RedactionReport:
     """Redact a text; see `EventStore.redact`. After an error, the caller must roll back."""
     admit_command(transaction.unfinished, transaction.sequence)
     redaction = _Redaction(transaction, request, max(now_us, transaction.recorded_at_us), command_id)
@@ -176,9 +178,7 @@ class _Redaction(Struct):
 
     async def _put(self, stored: StoredEvent, substitute: bytes) -> None:
         """Put a substitute, to be named by the next redacting event."""
-        await put_substitute(
-            self.transaction.connection, stored.sequence, substitute, self.transaction.sequence + 1
-        )
+        await put_substitute(self.transaction.connection, stored.sequence, substitute, self.transaction.sequence + 1)
         self._named.append((stored.sequence, ContentAddress.parse(digest_of_payload(substitute)).digest.raw))
         self.events += 1
         if is_id(stored.event.subject):

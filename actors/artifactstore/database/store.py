@@ -136,7 +136,11 @@ class SqlEventStore:
 
     async def import_events(self, events: Sequence[StoredEvent], run: ImportRun) -> int:
         """Import events of another log."""
-        return await self._database.write(lambda transaction: import_events(transaction, events, run))
+        written = await self._database.write(lambda transaction: import_events(transaction, events, run))
+        is_end = bool(events) and events[-1].sequence == run.until.end.sequence
+        if is_end and run.head and await self.redactions(after=0, last=run.head):
+            await self._database.overwrite_leftovers()  # the other log may have redacted what was here
+        return written
 
     async def read_events(
         self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX
@@ -329,7 +333,7 @@ class SqlEventStore:
         return await self._database.read(lambda connection: purged.places_of_purged(connection, addresses))
 
     async def redact(self, request: RedactionRequest, *, now_us: int, command_id: str) -> RedactionReport:
-        """Redact a text. Then write the file of the database anew, which has the payloads as they were in free space."""
+        """Redact a text. Then write the database file anew, since its free space has the payloads as they were."""
         from artifactstore.database import redacting  # noqa: PLC0415 - it defines tables that only a replay uses
 
         report = await self._database.write(

@@ -34,23 +34,23 @@ class EntriesReleased(Struct, frozen=True):
         package_number: the sequence of the event that created the package.
         first: the path key of the first entry.
         last: the path key of the last entry.
-        keys: the path keys of all released entries, in a redacted event: redacted paths are no range any more. Empty
-            in any other event.
         package_files: the number of files that the package still holds.
         package_links: the number of its symbolic links.
         package_directories: the number of its empty directories.
         package_bytes: the total size of its files.
+        keys: the path keys of all released entries, in a redacted event: redacted paths are no range any more. Empty
+            in any other event.
     """
 
     package_id: str
     package_number: int
     first: str
     last: str
-    keys: tuple[str, ...]
     package_files: int
     package_links: int
     package_directories: int
     package_bytes: int
+    keys: tuple[str, ...] = ()
 
 
 def release_needs(package_id: str, first: str, last: str) -> Needs:

@@ -235,9 +235,7 @@ class LogFileReader:
         self._sequence = expected
         self._hasher.update(_position(sequence, record))
         try:
-            return decode_event(
-                sequence, record, payload, redacted_by=redacted_by, source=f"log file {self._name}"
-            )
+            return decode_event(sequence, record, payload, redacted_by=redacted_by, source=f"log file {self._name}")
         except RecordInvalid as error:
             raise self._invalid(f"event {sequence} is {error}") from error
 
