@@ -150,6 +150,7 @@ def right_values(tree: Path) -> dict[str, object]:
         "package": "p",
         "hold": "h",
         "reason": "r",
+        "text": "jane",
         "digests": (),
         "duration": "1d",
         "retention": "short",
