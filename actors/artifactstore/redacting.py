@@ -25,7 +25,7 @@ async def redact(
     *,
     text: str,
     reason: str,
-    confirm: int | None,
+    confirm_events: int | None,
     backups: Sequence[Path],
     principal: str,
 ) -> RedactionReport:
@@ -37,7 +37,7 @@ async def redact(
     """
     store.must_be_writable()
     digits = f"{environment.get().random_bits(4 * MARK_DIGITS):0{MARK_DIGITS}x}"
-    request = RedactionRequest(TextReplacement(text, digits), reason, principal, confirm)
+    request = RedactionRequest(TextReplacement(text, digits), reason, principal, confirm_events)
     report = await store.redact(request, now_us=now_us(), command_id=new_id())
     failures, carried = list(report.failures), list[str]()
     for directory in backups:

@@ -1706,7 +1706,7 @@ class Registry:
         text: str,
         *,
         reason: str,
-        confirm: int | None = None,
+        confirm_events: int | None = None,
         backups: Sequence[Path] = (),
         principal: str = DEFAULT_PRINCIPAL,
     ) -> RedactionReport:
@@ -1719,12 +1719,12 @@ class Registry:
         Args:
             text: the text, part of one name between two slashes. Case matters.
             reason: why, in 1 to 200 printable characters. It stays in the log, so do not repeat the text.
-            confirm: the number of events that the text is replaced in. Without it, nothing is changed.
+            confirm_events: the number of events that the text is replaced in. Without it, nothing is changed.
             backups: the directories of backups. Each is brought up to date, without the text.
             principal: the principal.
 
         Raises:
-            RedactionUnconfirmed: `confirm` is another number. The error has the right one.
+            RedactionUnconfirmed: `confirm_events` is another number. The error has the right one.
             RedactionImpossible: an event would break a rule of the log, as if a path became too long.
             InvalidValue: the text is too short, or the reason or the principal repeats it.
             ImportUnfinished: an import is unfinished.
@@ -1736,7 +1736,7 @@ class Registry:
             self.backup,
             text=text,
             reason=reason,
-            confirm=confirm,
+            confirm_events=confirm_events,
             backups=backups,
             principal=principal,
         )

@@ -28,7 +28,7 @@ from artifactstore_protocols.event_types import (
     encode_payload,
 )
 from artifactstore_protocols.event_types.package_finalized import read_manifest
-from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.events import SEQUENCE_MAX, StoredEvent
 from artifactstore_protocols.manifest import Entry as ManifestEntry
 from artifactstore_protocols.manifest import LinkEntry, Manifest
 from artifactstore_protocols.names import check_name
@@ -101,7 +101,7 @@ class RedactionUnconfirmed(ArtifactStoreError):
         return (
             f"a redaction replaces the text in {self.events} event{'' if self.events == 1 else 's'} of {self.packages} "
             f"package{'' if self.packages == 1 else 's'} for good; if you are sure, repeat it with "
-            f"--confirm {self.events}"
+            f"--confirm-events {self.events}"
         )
 
 
@@ -112,16 +112,18 @@ class RedactionRequest(Struct, frozen=True):
         replaced: the replacement of the text.
         reason: why, in 1 to 200 printable characters. It stays in the log, so it must not repeat the text.
         principal: the principal.
-        confirm: the number of events that it redacts; another number is refused.
+        confirm_events: the number of events that it redacts; another number is refused.
     """
 
     replaced: TextReplacement
     reason: str
     principal: str
-    confirm: int | None
+    confirm_events: int | None
 
     def __post_init__(self) -> None:
         check_name("reason", self.reason)
+        if self.confirm_events is not None and not 0 <= self.confirm_events <= SEQUENCE_MAX:
+            raise InvalidValue("number of events", str(self.confirm_events)[:20], f"use 0 to {SEQUENCE_MAX}")
         check_caller(self.principal, None)
         if self.replaced.is_in_text(self.reason) or self.replaced.is_in_text(self.principal):
             raise InvalidValue("reason", "hidden", "the reason and the principal must not repeat the text")

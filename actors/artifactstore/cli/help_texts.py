@@ -133,8 +133,8 @@ cannot be read, and the store never takes the content again. The reason stays in
         "redact": """Replace a text in the log for good, in store and backups.
 
 For names of persons and secrets in names, paths and metadata of packages. The log stays verifiable. A manifest that had
-the text cannot be printed any more. Without --confirm, says how many events have the text. Exits 1 if anything still
-has it.""",
+the text cannot be printed any more. Without --confirm-events, says how many events have the text. Exits 1 if anything
+still has it.""",
         "replay": "Rebuild all tables from the log, and repair those that differ.",
         "events": """Print the log, one event a line; or export or import it.
 

@@ -24,10 +24,13 @@ def redact(
     ],
     reason: Reason,
     *,
-    confirm: Annotated[
+    confirm_events: Annotated[
         int | None,
         typer.Option(
-            "--confirm", metavar="N", min=0, help="The number of events to redact. Without it, nothing is changed."
+            "--confirm-events",
+            metavar="N",
+            min=0,
+            help="The number of events to redact. Without it, nothing is changed.",
         ),
     ] = None,
     backups: Annotated[
@@ -41,7 +44,9 @@ def redact(
     secret = text.read().rstrip("\r\n")
 
     async def work(registry: "Registry") -> RedactionReport:
-        return await registry.redact(secret, reason=reason, confirm=confirm, backups=backups or [], principal=invoker())
+        return await registry.redact(
+            secret, reason=reason, confirm_events=confirm_events, backups=backups or [], principal=invoker()
+        )
 
     report = on_store(work, interrupted=CONTINUES)
     if json:

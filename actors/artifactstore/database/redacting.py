@@ -56,7 +56,7 @@ async def redact(
     redaction = _Redaction(transaction, request, max(now_us, transaction.recorded_at_us), command_id)
     await redaction.run()
     if redaction.events:
-        if request.confirm != redaction.events:
+        if request.confirm_events != redaction.events:
             raise RedactionUnconfirmed(redaction.events, len(redaction.packages))
         try:
             await project_again(transaction.connection)

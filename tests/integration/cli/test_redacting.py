@@ -16,12 +16,12 @@ def test_a_redaction_is_confirmed_by_its_number_and_names_what_is_left(cli: Cli,
     cli.ok("backup", "kept")
     (tmp_path / "text").write_text("Jane Roe\n")
     asked = ("redact", tmp_path / "text", "--reason", "ticket 4711")
-    said = "replaces the text in 1 event of 1 package for good; if you are sure, repeat it with --confirm 1"
+    said = "replaces the text in 1 event of 1 package for good; if you are sure, repeat it with --confirm-events 1"
     assert said in cli.refused(*asked)
-    assert said in cli.refused(*asked, "--confirm", "2")
+    assert said in cli.refused(*asked, "--confirm-events", "2")
     assert "by=Jane Roe" in cli.ok("package", "show", package).text
 
-    ran = cli.run(*asked, "--confirm", "1", "--backup", "kept", "--backup", tmp_path / "text")
+    ran = cli.run(*asked, "--confirm-events", "1", "--backup", "kept", "--backup", tmp_path / "text")
     assert ran.code == 1
     assert "redacted 1 event of 1 package; redacted-" in ran.text
     assert "backup kept is redacted too" in ran.text

@@ -134,6 +134,8 @@ KINDS = {
     "reason": "str",
     "digests": "texts",
     "confirm": "texts",
+    "confirm_events": "int",
+    "text": "str",
     "backups": "directories",
     "before_expiry": "bool",
     "duration": "str",

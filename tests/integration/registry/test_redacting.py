@@ -20,8 +20,9 @@ from artifactstore_protocols.events import StoredEvent, encode_record
 from artifactstore_protocols.redaction import RedactionReport
 from artifactstore_protocols.releasing import ReleaseEntries
 from integration.registry.samples import content_of, paths_in, plant, settings_in, whole_log
-from integration.registry.test_collecting import on_both
-from integration.registry.test_collecting import settings as settings
+from integration.registry.test_collecting import on_both, settings
+
+__all__ = ["settings"]
 
 NAME, OTHER = "jörg schmidt", "hunter2"
 REASON = "a person asked, ticket 4711"
@@ -38,7 +39,9 @@ async def redacted(registry: Registry, text: str = NAME, backups: tuple[Path, ..
     """Redact a text as a person does: once to learn the number of events, then once more with it."""
     with pytest.raises(RedactionUnconfirmed) as refused:
         await registry.redact(text, reason=REASON, backups=backups)
-    return await registry.redact(text, reason=REASON, confirm=refused.value.events, backups=backups, principal="alice")
+    return await registry.redact(
+        text, reason=REASON, confirm_events=refused.value.events, backups=backups, principal="alice"
+    )
 
 
 async def check(registry: Registry, records: list[bytes]) -> None:
@@ -53,11 +56,13 @@ async def filled(registry: Registry, tree: Path) -> str:
     await registry.register_metadata_schema("person", {"properties": {"owner": {"enum": [NAME, "nobody"]}}})
     plant(tree, FILES)
     (tree / "link").symlink_to(f"{NAME}/cv.pdf")
+    packages = list[str]()
     for delete in (True, False):
         made = await registry.create_package(f"of {NAME}", metadata={"owner": NAME, "n": 1}, schema="person")
         await registry.ingest_directory(made.package_id, tree)
         await registry.annotate_package(made.package_id, {f"by {NAME}": [NAME], "gone": NAME})
         await registry.annotate_package(made.package_id, remove=["gone"])
+        packages.append(made.package_id)
         await registry.finalize_package(made.package_id)
         if delete:
             await registry.delete_package(made.package_id, reason=f"{NAME} left", before_expiry=True)
@@ -68,8 +73,8 @@ async def filled(registry: Registry, tree: Path) -> str:
             await registry._store.commit(  # pyright: ignore[reportPrivateUsage]
                 requests, now_us=now_us, new_id=new_id, files_per_package_max=9
             )
-    await registry.place_hold(made.package_id, reason=f"a case of {NAME}")
-    return made.package_id
+    await registry.place_hold(packages[-1], reason=f"a case of {NAME}")
+    return packages[-1]
 
 
 @on_both
@@ -151,14 +156,14 @@ async def test_what_cannot_be_redacted_is_refused_and_changes_nothing(registry: 
     await registry.ingest_tree(tree, name="x", idempotency_key=f"push {OTHER}", principal=OTHER)
     log = await whole_log(registry)
     with pytest.raises(RedactionImpossible, match="255"):
-        await registry.redact(OTHER, reason=REASON, confirm=2)
+        await registry.redact(OTHER, reason=REASON, confirm_events=2)
     for text, reason in (("x", REASON), ("a/b", REASON), ("..", REASON), (OTHER, f"because of {OTHER}"), (OTHER, "")):
         with pytest.raises(InvalidValue) as refused:
             await registry.redact(text, reason=reason)
         assert OTHER not in str(refused.value)
     assert await whole_log(registry) == log
     # Records cannot change, so a principal stays; the report names the events.
-    report = await registry.redact("push hunter2", reason=REASON, confirm=0)
+    report = await registry.redact("push hunter2", reason=REASON, confirm_events=0)
     assert {each.where for each in report.left} == {"idempotency key"}
 
 
@@ -193,7 +198,6 @@ async def test_a_log_with_a_forged_redaction_is_refused(registry: Registry, tree
             *log[at + 1 :],
         ],
     }
-    for what, each in logs.items():
+    for each in logs.values():
         with pytest.raises(EventRefused):
             await accepted(each)
-            pytest.fail(what)
