@@ -138,6 +138,7 @@ if TYPE_CHECKING:
         UnhandledMessage,
         UnknownChild,
     )
+    from artifactstore_protocols.tokens import TokenInvalid, TokenNameTaken, TokenNotFound
     from artifactstore_protocols.unfinished_import import ImportUnfinished
 
 __all__ = [
@@ -258,6 +259,9 @@ __all__ = [
     "TagNotFound",
     "TagProtected",
     "TargetRefused",
+    "TokenInvalid",
+    "TokenNameTaken",
+    "TokenNotFound",
     "TooManyFiles",
     "TooMuchExpires",
     "TreeTooLarge",
@@ -296,6 +300,7 @@ _MODULES = (
     "artifactstore_protocols.root_markers",
     "artifactstore_protocols.storage",
     "artifactstore_protocols.supervision",
+    "artifactstore_protocols.tokens",
     "artifactstore.database.asyncio_thread",
     "artifactstore.database.errors",
     "artifactstore.ingest.actor",

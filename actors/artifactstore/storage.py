@@ -89,7 +89,9 @@ class StorageActor(Actor[StorageRole]):
             raise RangeRefused(message.offset, message.length, size_bytes)
 
         async def chunks() -> AsyncGenerator[bytes]:
-            opened = self._plane.serve_object(known, offset=message.offset, length=message.length)
+            opened = self._plane.serve_object(
+                known, offset=message.offset, length=message.length, chunk_bytes=message.chunk_bytes
+            )
             async with opened as parts:
                 async for chunk in parts:
                     yield chunk

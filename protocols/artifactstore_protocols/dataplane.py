@@ -31,6 +31,7 @@ from artifactstore_protocols.system_errors import in_words, remedy_of
 
 __all__ = [
     "NOWHERE",
+    "SERVED_CHUNK_BYTES",
     "DataPlane",
     "FileSource",
     "IngestResult",
@@ -49,6 +50,9 @@ __all__ = [
 
 NOWHERE: Final[Mapping[ContentAddress, Place]] = MappingProxyType({})
 """An empty mapping of places."""
+
+SERVED_CHUNK_BYTES: Final = 8 << 20
+"""The length of the chunks of a served object, unless a reader asks for another."""
 
 type VerifyStatus = Literal["ok", "damaged", "missing"]
 
@@ -319,7 +323,12 @@ class DataPlane(Protocol):
         ...
 
     def serve_object(
-        self, known: KnownObject, *, offset: int = 0, length: int | None = None
+        self,
+        known: KnownObject,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        chunk_bytes: int = SERVED_CHUNK_BYTES,
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Open an object and iterate over its bytes, or a range of them, in large chunks.
 
@@ -330,6 +339,7 @@ class DataPlane(Protocol):
             known: the object.
             offset: the first byte, at most the size of the object.
             length: the number of bytes to serve; None for all bytes up to the end.
+            chunk_bytes: the length of each chunk but the last. Short chunks need less memory, and more time.
 
         Raises:
             ObjectMissing: the object does not exist. Raised on entry.

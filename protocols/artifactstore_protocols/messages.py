@@ -35,7 +35,13 @@ from artifactstore_protocols.commands import (
     UnrequireSchema,
     entries_bytes,
 )
-from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult, check_local_path
+from artifactstore_protocols.dataplane import (
+    SERVED_CHUNK_BYTES,
+    FileSource,
+    IngestResult,
+    VerifyResult,
+    check_local_path,
+)
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
@@ -220,6 +226,7 @@ class ServeObject(_Checked, Request[Stream[bytes], StorageRole], Struct, frozen=
     known: KnownObject
     offset: int = 0
     length: int | None = None
+    chunk_bytes: int = SERVED_CHUNK_BYTES
 
 
 class ReadObjects(_Checked, Request[tuple[bytes | StorageError, ...], StorageRole], Struct, frozen=True):

@@ -69,6 +69,7 @@ class Needs(Struct, frozen=True):
             `described` are needed, too.
         names: the names of packages to create. Loads all requirements, and the schemas that these names require.
         requirements: whether all requirements are needed: which names require which schema.
+        tokens: the names of the needed tokens.
     """
 
     packages: frozenset[str] = frozenset()
@@ -91,6 +92,7 @@ class Needs(Struct, frozen=True):
     classes: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
     requirements: bool = False
+    tokens: frozenset[str] = frozenset()
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
@@ -313,6 +315,7 @@ class LogState(Struct):
         tags: tags by name.
         holds: the package of each hold, by the id of the hold.
         classes: the durations of retention classes that the store has added, in microseconds, by name.
+        tokens: whether each token is revoked, by its name.
         clock_us: the time that was observed or confirmed last, or at first the time when the log began; None in an
             empty log, or if not requested.
         log_time_us: the time of the last event; 0 in an empty log. No later event has an earlier time, unless somebody
@@ -338,6 +341,7 @@ class LogState(Struct):
     groups: dict[str, dict[str, Candidate]] = field(default_factory=dict[str, dict[str, Candidate]])
     holds: dict[str, str] = field(default_factory=dict[str, str])
     classes: dict[str, int] = field(default_factory=dict[str, int])
+    tokens: dict[str, bool] = field(default_factory=dict[str, bool])
     clock_us: int | None = None
     log_time_us: int = 0
     commands: set[str] = field(default_factory=set[str])

@@ -10,10 +10,10 @@ A backend stores immutable objects under keys, and is independent of packages an
 Only the data plane calls backends. It does the hashing and buffering, and provides the threads.
 """
 
-from collections.abc import Buffer, Callable, Iterable, Sequence
+from collections.abc import Buffer, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from msgspec import Struct
 
@@ -34,6 +34,8 @@ from artifactstore_protocols.storage_errors import (
 )
 
 __all__ = [
+    "RESTORE_NUMBERS",
+    "TIER_NUMBERS",
     "BackendHealth",
     "Compaction",
     "HeldFile",
@@ -65,6 +67,17 @@ type PutOutcome = Literal["stored", "deduplicated"]
 
 type RetrievalTier = Literal["immediate", "archive"]
 type RestoreStatus = Literal["not_required", "required", "in_progress", "restored"]
+
+TIER_NUMBERS: Final[Mapping[RetrievalTier, int]] = {"immediate": 0, "archive": 1}
+"""The values of the column `retrieval_tier`. They are numbers, since a word would take its length in every row."""
+
+RESTORE_NUMBERS: Final[Mapping[RestoreStatus, int]] = {
+    "not_required": 0,
+    "required": 1,
+    "in_progress": 2,
+    "restored": 3,
+}
+"""The values of the column `restore_status`."""
 
 
 class Place(NamedTuple):

@@ -7,7 +7,6 @@ log does not hold the noted event, in every process. A restore is an import that
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from msgspec import Struct
 
@@ -69,13 +68,11 @@ class ImportUnfinished(ArtifactStoreError):
     """An import into this log is unfinished, and the log accepts nothing else until it is. Nothing was written.
 
     Attributes:
-        code: the stable name of this error.
         head: the number of events in the log now.
         end: the number of events when the import is finished.
         command: the command line that finishes the import.
     """
 
-    code: ClassVar[str] = "import-unfinished"
     head: int
     end: int
     command: str

@@ -51,6 +51,8 @@ from artifactstore_protocols.event_types import (
     StoreVerified,
     TagDeleted,
     TagSet,
+    TokenCreated,
+    TokenRevoked,
     Totals,
     UnknownEventType,
     decode_payload,
@@ -155,6 +157,18 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
     ),
     "v1.retention_class.added": (RetentionClassAdded("release", 9), {"name": "release", "duration_us": 9}),
     "v1.keep_policy.deleted": (KeepPolicyDeleted("nightly-*"), {"group": "nightly-*"}),
+    "v1.token.created": (
+        TokenCreated("ci", ("read", "tag"), ("a-*",), 9, ONE, "s"),
+        {
+            "name": "ci",
+            "scopes": ["read", "tag"],
+            "packages": ["a-*"],
+            "expires_at_us": 9,
+            "digest": ONE,
+            "store_id": "s",
+        },
+    ),
+    "v1.token.revoked": (TokenRevoked("ci", "leaked"), {"name": "ci", "reason": "leaked"}),
     "v1.package.deleted": (PackageDeleted("p", "broken"), {"package_id": "p", "reason": "broken"}),
     "v1.package.expired": (
         PackageExpired("p", "retention", 5, 2),

@@ -43,6 +43,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "finding": ("find",),
         "schemas": ("schema",),
         "tags": ("tag",),
+        "tokens": ("token",),
         "holds": ("hold",),
         "retention": ("retention",),
         "expiring": ("expire", "clock"),

@@ -59,6 +59,12 @@ Wherever a package is named, tag:TAG then names this one.""",
         "tag delete": "Delete a tag; its package and its history stay.",
         "tag list": "List all tags.",
         "tag log": "List who set or deleted a tag, and when.",
+        "token create": """Create a token for the service, and print its secret once.
+
+stdout has the secret alone. The store keeps only a digest of it. No scope includes another one. A name is never
+used again. In the GLOB of a name, * is any text; quote it.""",
+        "token list": "List all tokens, without their secrets.",
+        "token revoke": "Revoke a token at once and for good.",
         "hold place": """Keep packages from deletion and expiry until it is released.
 
 A package can have several holds.""",

@@ -58,6 +58,7 @@ __all__ = [
     "Head",
     "Transaction",
     "admitted",
+    "adopt_store_id",
     "append",
     "append_imported",
     "check_end",
@@ -304,6 +305,12 @@ async def note_import(transaction: Transaction, unfinished: UnfinishedImport | N
         )
         await transaction.connection.execute(noted)
         transaction.unfinished = unfinished
+
+
+async def adopt_store_id(transaction: Transaction, store_id: str) -> None:
+    """Bind the tokens of an empty log to the store id of a backup that is to be restored."""
+    if transaction.sequence == 0:
+        await transaction.connection.execute(update(log_head).values(restored_store_id=store_id))
 
 
 async def read(

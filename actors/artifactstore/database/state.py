@@ -15,6 +15,7 @@ from artifactstore.database.keeping import load_keeping
 from artifactstore.database.purged import load_purged
 from artifactstore.database.retention_classes import load_classes
 from artifactstore.database.schema import LIVE, ViewTables
+from artifactstore.database.tokens import load_tokens
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.metadata_schema import parse_reference
 from artifactstore_protocols.releasing import RELEASED_MAX
@@ -61,6 +62,7 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
             yield lookup(_tags(tables[TAGS], database), [(tag,) for tag in sorted(needs.tags)])
         ):
             state.tags[tag] = TagState(package_id, bool(protected))
+    yield from load_tokens(state, tables, needs, database)
     yield from load_classes(state, tables, needs, database)
     yield from load_keep_policies(state, tables, needs, database)
     yield from _load_descriptions(state, tables, needs.described, database)

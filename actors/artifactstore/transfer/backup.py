@@ -150,6 +150,7 @@ class _Backup:
         if self._pruning is not None:
             await self._pruning.look()
             await self._include_removals()
+        await self._directory.keep_store_id((await self._store.token_frame()).store_id)
         kept = await self._write_log(self._kept)
         while await self._redact_log() > self._head:
             await self._include_removals()  # the backup needs the event that redacted something meanwhile

@@ -51,6 +51,8 @@ from artifactstore_protocols.event_types.schema_required import (
 from artifactstore_protocols.event_types.store_verified import STORE_VERIFIED, StoreVerified
 from artifactstore_protocols.event_types.tag_deleted import TAG_DELETED, TagDeleted
 from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
+from artifactstore_protocols.event_types.token_created import TOKEN_CREATED, TokenCreated
+from artifactstore_protocols.event_types.token_revoked import TOKEN_REVOKED, TokenRevoked
 
 __all__ = [
     "CLOCK_CONFIRMED",
@@ -86,6 +88,8 @@ __all__ = [
     "STORE_VERIFIED",
     "TAG_DELETED",
     "TAG_SET",
+    "TOKEN_CREATED",
+    "TOKEN_REVOKED",
     "ClockConfirmed",
     "ClockObserved",
     "CommandNoted",
@@ -121,6 +125,8 @@ __all__ = [
     "StoreVerified",
     "TagDeleted",
     "TagSet",
+    "TokenCreated",
+    "TokenRevoked",
     "Totals",
     "UnknownEventType",
     "decode_payload",
@@ -162,6 +168,8 @@ type Payload = (
     | PayloadsRedacted
     | SchemaRequirementSet
     | SchemaRequirementDeleted
+    | TokenCreated
+    | TokenRevoked
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -198,6 +206,8 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         PayloadsRedacted: PAYLOADS_REDACTED,
         SchemaRequirementSet: SCHEMA_REQUIREMENT_SET,
         SchemaRequirementDeleted: SCHEMA_REQUIREMENT_DELETED,
+        TokenCreated: TOKEN_CREATED,
+        TokenRevoked: TOKEN_REVOKED,
     }
 )
 
