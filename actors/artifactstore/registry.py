@@ -144,6 +144,7 @@ from artifactstore_protocols.records import (
     VerifyProgress,
     VerifyReport,
 )
+from artifactstore_protocols.redaction import RedactionReport
 from artifactstore_protocols.retention import (
     DEFAULT_RETENTION,
     RETENTION_CLASSES,
@@ -1427,6 +1428,7 @@ class Registry:
             NotFinalized: the package is open.
             PackageGone: it was open when it was deleted or expired.
             PayloadDiffers: the bytes in the log do not match the manifest digest.
+            ManifestRedacted: the manifest was redacted.
         """
         package_id = await self._package_id(package)
         record = await self._store.package(package_id)
@@ -1787,6 +1789,47 @@ class Registry:
             reason=reason,
             confirm=confirm,
             backups=backups,
+        )
+
+    @checked
+    async def redact(
+        self,
+        text: str,
+        *,
+        reason: str,
+        confirm_events: int | None = None,
+        backups: Sequence[Path] = (),
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> RedactionReport:
+        """Replace a text in the names, paths and metadata of all packages for good: a name of a person, or a secret.
+
+        The log keeps its records, sequences and digests, and gets an event that says so without the text. Tables follow
+        from the redacted log. The manifest of a package that had the text cannot be printed or verified any more.
+        Other writers wait meanwhile. A repeated call completes an interrupted one.
+
+        Args:
+            text: the text, part of one name between two slashes. Case matters.
+            reason: why, in 1 to 200 printable characters. It stays in the log, so do not repeat the text.
+            confirm_events: the number of events that the text is replaced in. Without it, nothing is changed.
+            backups: the directories of backups. Each is brought up to date, without the text.
+            principal: the principal.
+
+        Raises:
+            RedactionUnconfirmed: `confirm_events` is another number. The error has the right one.
+            RedactionImpossible: an event would break a rule of the log, as if a path became too long.
+            InvalidValue: the text is too short, or the reason or the principal repeats it.
+            ImportUnfinished: an import is unfinished.
+        """
+        from artifactstore.redacting import redact  # noqa: PLC0415 - see above
+
+        return await redact(
+            self._store,
+            self.backup,
+            text=text,
+            reason=reason,
+            confirm_events=confirm_events,
+            backups=backups,
+            principal=principal,
         )
 
     @checked

@@ -37,6 +37,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.redaction import RedactionReport, RedactionRequest
 from artifactstore_protocols.retention import RetentionClass, is_permanent
 from artifactstore_protocols.state import LastEvent, LogState, Needs, ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
@@ -517,6 +518,14 @@ class SimulatedEventStore:
     async def places_of_purged(self, addresses: Collection[ContentAddress]) -> Sequence[tuple[Place, int]]:
         """See `EventStore`."""
         return await self._read("places", lambda: self._log.tables.places_of_purged(addresses))
+
+    async def redact(self, request: RedactionRequest, *, now_us: int, command_id: str) -> RedactionReport:
+        """No program redacts."""
+        raise AssertionError(request, now_us, command_id)
+
+    async def redactions(self, *, after: int, last: int) -> Mapping[int, int]:  # noqa: ARG002
+        """Nothing is redacted."""
+        return {}
 
     async def note_run(self, kind: RunKind, last: LastRun) -> None:
         """Note a backup or a verification."""

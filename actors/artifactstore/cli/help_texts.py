@@ -136,6 +136,11 @@ continued by the next one.""",
 
 For leaked secrets and personal data. No hold prevents it, and nothing undoes it. The files stay in their packages and
 cannot be read, and the store never takes the content again. The reason stays in the log: do not repeat the secret.""",
+        "redact": """Replace a text in the log for good, in store and backups.
+
+For names of persons and secrets in names, paths and metadata of packages. The log stays verifiable. A manifest that had
+the text cannot be printed any more. Without --confirm-events, says how many events have the text. Exits 1 if anything
+still has it.""",
         "replay": "Rebuild all tables from the log, and repair those that differ.",
         "events": """Print the log, one event a line; or export or import it.
 
