@@ -710,13 +710,15 @@ class Registry:
 
     @checked
     async def explain_retention(self, package: str) -> RetentionReport:
-        """Return what keeps a package and until when, or which rule or person let it go, with the events' sequences.
+        """Return what keeps a package and until when, or which rule or person lets or let it go, with the events.
+
+        If a keep policy matches the name of the package, reads all finalized packages of the name.
 
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
         """
         package_id = await self._package_id(package)
-        from artifactstore.expiry import explain  # noqa: PLC0415 - see above
+        from artifactstore.explaining import explain  # noqa: PLC0415 - see above
 
         return await explain(self._store, package_id, environment.get().now_us())
 

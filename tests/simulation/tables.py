@@ -424,10 +424,12 @@ class Tables(MemoryViews):
         """See `EventStore.next_group`."""
         groups = self.groups()
         name = min((each for each in groups if each > after and where.matches_name(each)), default=None)
-        if name is None:
-            return []
+        return [] if name is None else self.group(name)
+
+    def group(self, name: str) -> list[GroupMember]:
+        """See `EventStore.group`."""
         sizes = {text_of(row, "package_id"): number_of(row, "total_bytes") for row in self.tables[PACKAGES].values()}
-        return [GroupMember(name, each, sizes[each.package_id]) for each in groups[name].values()]
+        return [GroupMember(name, each, sizes[each.package_id]) for each in self.groups().get(name, {}).values()]
 
     def name_usage(self) -> list[NameUsage]:
         """See `EventStore.name_usage`, for all names."""

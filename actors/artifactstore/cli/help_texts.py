@@ -79,7 +79,9 @@ A package that a hold or a protected tag keeps is marked.""",
 
 It can be used wherever a class is taken, and never changes. The same class can be added again.""",
         "retention class list": "List the retention classes, also those that were added.",
-        "retention explain": "Say what keeps a package and until when, or what let it go.",
+        "retention explain": """Say what keeps a package and until when, or what lets it go.
+
+Names holds, protected tags, its retention, and each keep policy for its name with the rules that keep it.""",
         "expire": """Let packages go whose time is over. Their records and manifests stay.
 
 These are finalized packages whose retention has ended, and open ones that nobody touched for long. Holds, protected

@@ -20,7 +20,7 @@ from artifactstore_protocols.metadata import Metadata, is_metadata
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import KEEP_POLICIES, PACKAGES, TAGS
 
-__all__ = ["keep_policies", "load_keep_policies", "next_group", "next_name_query"]
+__all__ = ["group", "keep_policies", "load_keep_policies", "next_group", "next_name_query"]
 
 _packages, _policies = LIVE[PACKAGES], LIVE[KEEP_POLICIES]
 
@@ -72,7 +72,12 @@ async def next_group(connection: AsyncConnection, name: str | None, after: str) 
         after: the name after which the next one begins.
     """
     found = (await connection.execute(next_name_query(name, after))).one_or_none()
-    return [] if found is None else await run(connection, _members_of([found[0]], LIVE, connection.dialect.name))
+    return [] if found is None else await group(connection, found[0])
+
+
+async def group(connection: AsyncConnection, name: str) -> list[GroupMember]:
+    """Return the finalized packages of a name that are there."""
+    return await run(connection, _members_of([name], LIVE, connection.dialect.name))
 
 
 def next_name_query(name: str | None, after: str) -> Select[*tuple[Any, ...]]:

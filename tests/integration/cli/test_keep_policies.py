@@ -21,6 +21,13 @@ def test_old_nightlies_go_and_everything_else_says_why_it_stays(cli: Cli, tree: 
     assert cli.json_lines("retention", "policy", "list") == [shown]
     assert cli.ok("retention", "policy", "show", "night*").text.splitlines()[:2] == ["group  night*", "keeps  last 1"]
     cli.ok("retention", "policy", "set", "night*", "--keep-last", "1", "--keep-tagged", "release-*")
+    for package, line in (
+        (ids[2], "is kept\n  retention standard until "),
+        (ids[1], "goes with the next run of `retention policy apply`\n  retention standard until "),
+    ):
+        assert f"{package}  nightly  {line}" in cli.ok("retention", "explain", package).text
+    assert "keep policy night* keeps it: tagged release-* (event " in cli.ok("retention", "explain", ids[0]).text
+    assert cli.json("retention", "explain", ids[1])["goes_by"] == ["policy:night*"]
     planned = cli.ok("retention", "policy", "apply", "--dry-run").text.splitlines()
     assert [line.split("  ", 3)[3] for line in planned[:-1]] == [
         "kept  night*: last 1",

@@ -36,6 +36,8 @@ async def test_packages_are_read_one_name_at_a_time(store: EventStore, scribe: S
     assert await store.next_group(name="night*", after="") == group
     for name, after in (("nightlies", ""), (None, "nightly")):
         assert await store.next_group(name=name, after=after) == []
+    assert await store.group("nightly") == group
+    assert await store.group("night*") == [], "a name, and no glob"
 
 
 async def test_what_keeps_a_package_from_every_policy_is_said(store: EventStore, scribe: Scribe) -> None:
