@@ -73,7 +73,17 @@ async def _judged(
 def _verdict(member: GroupMember, kept_by: tuple[str, ...], group: str) -> KeepVerdict:
     package_id, finalized_at_us, _sequence, tags = member.candidate
     rule = "" if kept_by else f"policy:{group}"
-    return KeepVerdict(package_id, member.name, finalized_at_us, member.bytes, tags, kept_by, rule)
+    return KeepVerdict(
+        package_id=package_id,
+        name=member.name,
+        finalized_at_us=finalized_at_us,
+        bytes=member.bytes,
+        tags=tags,
+        retention_class=member.retention_class,
+        expires_at_us=member.expires_at_us,
+        kept_by=kept_by,
+        rule=rule,
+    )
 
 
 async def apply_policies(

@@ -911,7 +911,7 @@ class Registry:
         yes_expire: int | None = None,
         principal: str = DEFAULT_PRINCIPAL,
     ) -> AsyncGenerator[KeepVerdict]:
-        """Let packages go that no keep policy and nothing else keeps. Yield what the policies say about each package.
+        """Let packages go that no keep policy keeps, also before their retention ends. Yield what policies say of each.
 
         Yields the packages of each name newest first, once those that go are gone. A package whose name no policy
         matches is not judged. Protected tags, holds and permanent retention always keep a package. The record of each

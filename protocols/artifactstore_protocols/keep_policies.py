@@ -73,6 +73,8 @@ class KeepVerdict(Struct, frozen=True):
         finalized_at_us: the time of its finalizing, in microseconds since 1970 UTC.
         bytes: the total size of its files.
         tags: its tags.
+        retention_class: its retention class.
+        expires_at_us: the end of its retention; None if that is permanent. No policy waits for it.
         kept_by: what keeps it: rules as `GROUP: RULE`, or the reason why no policy can let it go; empty if it goes.
         rule: the rule by which it goes, `policy:GROUP`; empty if it is kept.
     """
@@ -82,8 +84,15 @@ class KeepVerdict(Struct, frozen=True):
     finalized_at_us: int
     bytes: int
     tags: tuple[str, ...]
+    retention_class: str
+    expires_at_us: int | None
     kept_by: tuple[str, ...]
     rule: str
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether anything keeps it."""
+        return not self.rule
 
 
 class GroupMember(Struct, frozen=True):
@@ -92,6 +101,8 @@ class GroupMember(Struct, frozen=True):
     name: str
     candidate: Candidate
     bytes: int
+    retention_class: str
+    expires_at_us: int | None
 
 
 class ApplyKeepPolicies(LifeCycleCommand, frozen=True):

@@ -1,5 +1,6 @@
 """Commands for keep policies: retention policy set, show, list, delete, apply."""
 
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from artifactstore.cli.output import PAGE_BYTES, counted, flush_output, say, say
 from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, invoker, on_store
 from artifactstore.json_output import Json as JsonValue
 from artifactstore.json_output import timestamp, to_json
+from artifactstore_protocols.moments import age_text
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
@@ -134,13 +136,14 @@ def apply(
 
     async def work(registry: "Registry") -> None:
         going = kept = size_bytes = 0
+        now_us = time.time_ns() // 1000
         verdicts = registry.apply_keep_policies(group, dry_run=dry_run, yes_expire=yes_expire, principal=invoker())
         async with aclosing(verdicts):
             async for each in verdicts:
                 if json:
                     say_json(to_json(each))
                 else:
-                    say(_verdict_text(each, dry_run=dry_run))
+                    say(_verdict_text(each, now_us if dry_run else None))
                 await flush_output(least_bytes=PAGE_BYTES)
                 if each.rule:
                     going, size_bytes = going + 1, size_bytes + each.bytes
@@ -153,10 +156,19 @@ def apply(
     on_store(work, interrupted="" if dry_run else CONTINUES)
 
 
-def _verdict_text(verdict: "KeepVerdict", *, dry_run: bool) -> str:
-    goes = "goes" if dry_run else "gone"
-    told = f"{goes}  {verdict.rule}" if verdict.rule else f"kept  {', '.join(verdict.kept_by)}"
-    return f"{verdict.package_id}  {timestamp(verdict.finalized_at_us)}  {verdict.name}  {told}"
+def _verdict_text(verdict: "KeepVerdict", now_us: int | None) -> str:
+    """Return the line of a package; a dry run gives the time, and says how long its retention would last."""
+    goes = "gone" if now_us is None else "goes"
+    told = f"kept  {', '.join(verdict.kept_by)}" if verdict.is_kept else f"{goes}  {verdict.rule}"
+    retention = "" if now_us is None else f"  ({_retention_text(verdict, now_us)})"
+    return f"{verdict.package_id}  {timestamp(verdict.finalized_at_us)}  {verdict.name}  {told}{retention}"
+
+
+def _retention_text(verdict: "KeepVerdict", now_us: int) -> str:
+    if verdict.expires_at_us is None:
+        return verdict.retention_class
+    left_us = verdict.expires_at_us - now_us
+    return f"{verdict.retention_class}, {f'{age_text(left_us)} left' if left_us > 0 else 'over'}"
 
 
 def _say_policy(policy: "KeepPolicy", *, json: bool) -> None:

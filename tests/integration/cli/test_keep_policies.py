@@ -12,6 +12,7 @@ pytestmark = pytest.mark.slow
 def test_old_nightlies_go_and_everything_else_says_why_it_stays(cli: Cli, tree: Path) -> None:
     ids = [cli.json("ingest", tree, "--name", "nightly")["package_id"] for _ in range(3)]
     cli.ok("tag", "set", "release-1", ids[0])
+    cli.ok("retention", "set", ids[0], "permanent")
     rules = ("--keep-last", "1", "--keep-within", "7d", "--keep-tagged", "release-*")
     assert cli.ok("retention", "policy", "set", "night*", *rules).text == (
         "night*  keeps last 1, within 7d, tagged release-*\n"
@@ -30,9 +31,9 @@ def test_old_nightlies_go_and_everything_else_says_why_it_stays(cli: Cli, tree: 
     assert cli.json("retention", "explain", ids[1])["goes_by"] == ["policy:night*"]
     planned = cli.ok("retention", "policy", "apply", "--dry-run").text.splitlines()
     assert [line.split("  ", 3)[3] for line in planned[:-1]] == [
-        "kept  night*: last 1",
-        "goes  policy:night*",
-        "kept  night*: tagged release-*",
+        "kept  night*: last 1  (standard, 364 d left)",
+        "goes  policy:night*  (standard, 364 d left)",
+        "kept  night*: tagged release-*  (permanent)",
     ]
     assert planned[-1].startswith("1 package would go, with files of ")
     applied = cli.json_lines("retention", "policy", "apply", "night*")
