@@ -926,7 +926,8 @@ class Registry:
         Raises:
             KeepPolicyNotFound: the group has no policy.
             ClockDoubtful: the clock is behind the time that the store saw last, or more than 31 days ahead of it.
-            TooMuchExpires: at least 10 packages, and more than half of all, would go, or not `yes_expire`.
+            TooMuchExpires: at least 10 packages, and more than half of those of the group, or without a group of the
+                store, would go, or not `yes_expire`. If none would go, the number does not matter.
         """
         from artifactstore.keeping_policies import apply_policies  # noqa: PLC0415 - see above
 

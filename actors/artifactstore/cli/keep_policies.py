@@ -127,7 +127,7 @@ def apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would go; change nothing.")] = False,
     yes_expire: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Let exactly N packages go, also if that is more than half of all."),
+        typer.Option(metavar="N", help="Let exactly N packages go, also if that is most of the group or store."),
     ] = None,
     json: Json = False,
     _quiet: Quiet = False,

@@ -141,6 +141,17 @@ async def test_most_packages_go_only_by_their_exact_number(registry: Registry, t
     assert (await registry.stats()).packages == 12
     assert sum([bool(each.rule) async for each in registry.apply_keep_policies(yes_expire=11)]) == 11
     assert (await registry.stats()).packages == 1
+    assert sum([bool(each.rule) async for each in registry.apply_keep_policies(yes_expire=11)]) == 0
+
+
+async def test_most_packages_of_a_group_go_only_by_their_exact_number_in_a_large_store(
+    registry: Registry, tree: Path
+) -> None:
+    await nightlies(registry, tree, *["nightly"] * 11, *["other"] * 12)
+    await registry.set_keep_policy("night*", KeepRules(last=1))
+    with pytest.raises(TooMuchExpires, match=r"10 of 11 packages of 'night\*' would expire.*--yes-expire 10"):
+        await applied(registry, "night*")
+    assert sum(bool(each.rule) for each in await applied(registry)) == 10, "10 of 23 are less than half of the store"
 
 
 async def test_policies_are_in_a_backup_and_act_there(registry: Registry, tree: Path, tmp_path: Path) -> None:
