@@ -80,6 +80,12 @@ def test_space_is_told_by_name_and_alone(cli: Cli, tmp_path: Path) -> None:
     assert cli.ok("du", "--unique", "small", "large", "large@{1}").text == (
         "3 packages, 3 files, 8.8 KiB\nunique: 2.9 KiB in 1 object\n"
     )
+    for name in ("nothing", "large~1"):
+        ran = cli.run("du", name)
+        assert (ran.code, ran.text) == (2, "")
+        assert f"no package has the name '{name}'; for one package, add --unique" in " ".join(ran.err.split())
+    none = cli.run("du", "x*", "--json")
+    assert (none.code, none.text, none.err) == (0, "", "artifactstore: no name of a package matches 'x*'\n")
     assert cli.run("du", "--unique").code == 2
     assert cli.run("du", "a", "b").code == 2
     stats = dict(line.split(maxsplit=1) for line in cli.ok("stats").text.splitlines() if " " in line)
