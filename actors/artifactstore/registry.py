@@ -641,7 +641,7 @@ class Registry:
 
         Args:
             package: the id of the package. A name is refused: it can mean another package tomorrow.
-            retention: a retention class, or a duration such as `30d` (or m, h, w).
+            retention: a retention class, or a duration such as `30d` (or s, m, h, w).
             principal: the principal.
 
         Raises:
@@ -667,7 +667,7 @@ class Registry:
 
         Args:
             package: the id of the package. A name is refused: it can mean another package tomorrow.
-            duration: how much longer, such as `30d` (or m, h, w).
+            duration: how much longer, such as `30d` (or s, m, h, w).
             principal: the principal.
             idempotency_key: see the class. Without one, a repeated call extends the retention once more.
 
@@ -691,7 +691,7 @@ class Registry:
 
         Args:
             name: 1 to 40 of a-z, 0-9, `_` and `-`, the first a letter, and no class that every store has.
-            duration: how long a package is kept after it was finalized, such as `90d` (or m, h, w).
+            duration: how long a package is kept after it was finalized, such as `90d` (or s, m, h, w).
             principal: the principal.
 
         Raises:
@@ -729,7 +729,7 @@ class Registry:
         They may be kept by a hold or a protected tag nevertheless.
 
         Args:
-            expiring_within: a duration such as `7d` (or m, h, w); by default only packages whose retention has ended.
+            expiring_within: a duration such as `7d` (or s, m, h, w); by default only those whose retention has ended.
 
         Raises:
             InvalidValue: the duration is none.
@@ -759,7 +759,7 @@ class Registry:
         Args:
             dry_run: whether to change nothing, and yield what would go.
             yes_expire: the number of packages that may go even if that is most of them; any other number stops the run.
-            abandoned_after: how long nobody touched an open package that goes, such as `7d` (or m, h, w).
+            abandoned_after: how long nobody touched an open package that goes, such as `7d` (or s, m, h, w).
             principal: the principal.
 
         Raises:
@@ -1797,7 +1797,7 @@ def _duration_us(text: str) -> int:
         InvalidValue: the text is none.
     """
     if (found := duration_us(text)) is None:
-        raise InvalidValue("duration", text[:60], "write 30d, or with m, h or w")
+        raise InvalidValue("duration", text[:60], "write 30d, or with s, m, h or w")
     return found
 
 

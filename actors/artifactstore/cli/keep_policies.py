@@ -81,7 +81,7 @@ def _duration_us(text: str) -> int:
     from artifactstore_protocols.moments import duration_us  # noqa: PLC0415
 
     if (found := duration_us(text)) is None:
-        raise InvalidValue("duration", text[:60], "write 7d (or m, h, w)")
+        raise InvalidValue("duration", text[:60], "write 7d (or s, m, h, w)")
     return found
 
 

@@ -32,7 +32,7 @@ def set_retention(
         str,
         typer.Argument(
             metavar="CLASS|DURATION",
-            help="ephemeral, short, standard, long, permanent, an added class; or 30d (m, h, w) after it is finalized.",
+            help="ephemeral, short, standard, long, permanent, an added class; or 30d (s, m, h, w) after finalizing.",
             autocompletion=complete_retention,
         ),
     ],
@@ -49,7 +49,7 @@ def set_retention(
 
 def extend(
     package: _Id,
-    duration: Annotated[str, typer.Argument(metavar="DURATION", help="How much longer: 30d (or m, h, w).")],
+    duration: Annotated[str, typer.Argument(metavar="DURATION", help="How much longer: 30d (or s, m, h, w).")],
     key: Key = None,
     *,
     json: Json = False,
