@@ -9,7 +9,7 @@ from artifactstore.cli.output import counted, progress_bar, say, say_json, size_
 from artifactstore.cli.runner import CONTINUES, EXIT_FAILED, NonzeroExit, invoker, on_store
 from artifactstore.json_output import to_json
 from artifactstore_protocols.collection import CollectionReport, ObjectTotals
-from artifactstore_protocols.moments import duration_us
+from artifactstore_protocols.moments import duration_us, time_text
 
 __all__ = ["register"]
 
@@ -79,12 +79,19 @@ def _say(report: CollectionReport) -> None:
     for reason, totals in reasons.items():
         if totals.objects:
             say(f"{reason}: {_text(totals)}")
+    if report.waiting_until_at_us is not None:
+        until = time_text(report.waiting_until_at_us)
+        say(f"the grace of the last of them ends at {until}; the next gc after that deletes them, also the service's")
     if not report.listed:
         say("orphans: not looked for; add --orphan-age 24h, which lists all objects")
     if report.dry_run:
         say("a dry run; nothing was changed")
     else:
-        say(f"deleted {_text(report.deleted)}; the storage shrank by another {size_text(report.compacted_bytes)}")
+        say(f"deleted {_text(report.deleted)}")
+        if report.compacted_bytes:
+            say(
+                f"compacted the file of small objects, which gives {size_text(report.compacted_bytes)} back to the disk"
+            )
     for failure in report.failures:
         say(f"not done: {failure}; the next run tries again")
 

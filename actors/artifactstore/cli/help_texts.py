@@ -127,8 +127,8 @@ Checks both digests of every content. Without --from, says what is needed.
 Exits 3 if an object is still damaged or missing.""",
         "gc": """Delete what no package refers to, and give its disk space back.
 
-Other commands may run meanwhile. An object stays for the grace after its last package went. An interrupted run is
-continued by the next one.""",
+Other commands may run meanwhile. An object stays for the grace after its last package went, and the next run after
+that deletes it: run `gc` once a day, or let the service do it. An interrupted run is continued by the next one.""",
         "purge": """Destroy contents for good, in store and backups.
 
 For leaked secrets and personal data. No hold prevents it, and nothing undoes it. The files stay in their packages and
