@@ -21,7 +21,9 @@ After an interrupt, run the same command again to continue. It skips stored file
 Checks every file. Restores links, empty directories and, within the umask, executable bits. Overwrites nothing in
 DIR without --update; an archive replaces FILE. After an interrupt, run the same command again to continue.
 Exits 3 if some entries are not written, and lists them; the others are.""",
-        "package create": "Create an open package, to be filled step by step.",
+        "package create": """Create an open package, to be filled step by step.
+
+Prints its id.""",
         "package add": "Put files, directories or archives into an open package.",
         "package finalize": "Finalize a package; repeating the command gives the same answer.",
         "package annotate": """Say something about a package, also after it was finalized.

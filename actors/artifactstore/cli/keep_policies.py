@@ -1,9 +1,9 @@
 """Commands for keep policies: retention policy set, show, list, delete, apply."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -56,6 +56,7 @@ def set_policy(
         typer.Option(metavar="GLOB", help="Keep packages with a tag that matches; repeat it for several patterns."),
     ] = None,
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore retention policy set`."""
     from artifactstore_protocols.keep_rules import KeepRules  # noqa: PLC0415 - `--help` does not need it
@@ -97,7 +98,7 @@ def show(group: _Group, *, json: Json = False) -> None:
     say(f"set    {timestamp(found.set_at_us)} by {found.set_by}, event {found.sequence}")
 
 
-def delete(group: _Group, *, json: Json = False) -> None:
+def delete(group: _Group, *, json: Json = False, _quiet: Quiet = False) -> None:
     """Run `artifactstore retention policy delete`."""
     on_store(lambda registry: registry.delete_keep_policy(group, principal=invoker()), interrupted=MAY_BE_DONE)
     if json:
@@ -141,7 +142,7 @@ def apply(
         async with aclosing(verdicts):
             async for each in verdicts:
                 if json:
-                    say_json(to_json(each))
+                    say_json({**cast("Mapping[str, JsonValue]", to_json(each)), "is_kept": each.is_kept})
                 else:
                     say(_verdict_text(each, now_us if dry_run else None))
                 await flush_output(least_bytes=PAGE_BYTES)

@@ -37,7 +37,7 @@ def test_old_nightlies_go_and_everything_else_says_why_it_stays(cli: Cli, tree: 
     ]
     assert planned[-1].startswith("1 package would go, with files of ")
     applied = cli.json_lines("retention", "policy", "apply", "night*")
-    assert [each["rule"] for each in applied] == ["", "policy:night*", ""]
+    assert [(each["rule"], each["is_kept"]) for each in applied] == [("", True), ("policy:night*", False), ("", True)]
     assert cli.ok("retention", "policy", "apply").text.splitlines()[-1] == "0 packages went, with files of 0 B; 2 kept"
     assert cli.json("package", "show", ids[1])["gone_reason"] == "policy:night*"
     assert cli.ok("retention", "policy", "delete", "night*").text == "deleted the keep policy of night*\n"
