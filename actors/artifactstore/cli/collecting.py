@@ -89,9 +89,7 @@ def _say(report: CollectionReport) -> None:
     else:
         say(f"deleted {_text(report.deleted)}")
         if report.compacted_bytes:
-            say(
-                f"compacted the file of small objects, which gives {size_text(report.compacted_bytes)} back to the disk"
-            )
+            say(f"compacting the storage gave {size_text(report.compacted_bytes)} back to the disk")
     for failure in report.failures:
         say(f"not done: {failure}; the next run tries again")
 
