@@ -94,6 +94,7 @@ class Collection:
         self._waiting = self._condemned = self._retired = ObjectTotals()
         self._orphans = self._late = self._deleted = ObjectTotals()
         self._entries = self._entry_bytes = self._compacted_bytes = 0
+        self._waiting_until_us: int | None = None
         self._failures: list[str] = []
 
     async def run(self) -> CollectionReport:
@@ -202,6 +203,8 @@ class Collection:
             ready = [each for each in page if each.changed_at_us <= until_us]
             waiting = [each for each in page if each.changed_at_us > until_us]
             self._waiting = _added(self._waiting, [(each.place, each.size_bytes) for each in waiting])
+            ends_us = (each.changed_at_us + self._grace_us for each in waiting)
+            self._waiting_until_us = max([*ends_us, self._waiting_until_us or 0]) or None
             retired = await self._retire([(each.place, each.size_bytes) for each in ready], CONDEMNED, until_us)
             self._condemned = _added(self._condemned, retired)
 
@@ -365,6 +368,7 @@ class Collection:
             compacted_bytes=self._compacted_bytes,
             entry_bytes=self._entry_bytes,
             listed=not dry_run or self._previews_storage,
+            waiting_until_at_us=self._waiting_until_us,
             failures=tuple(self._failures),
         )
 

@@ -644,7 +644,7 @@ class Registry:
 
         Args:
             package: the id of the package. A name is refused: it can mean another package tomorrow.
-            retention: a retention class, or a duration such as `30d` (or m, h, w).
+            retention: a retention class, or a duration such as `30d` (or s, m, h, w).
             principal: the principal.
 
         Raises:
@@ -670,7 +670,7 @@ class Registry:
 
         Args:
             package: the id of the package. A name is refused: it can mean another package tomorrow.
-            duration: how much longer, such as `30d` (or m, h, w).
+            duration: how much longer, such as `30d` (or s, m, h, w).
             principal: the principal.
             idempotency_key: see the class. Without one, a repeated call extends the retention once more.
 
@@ -694,7 +694,7 @@ class Registry:
 
         Args:
             name: 1 to 40 of a-z, 0-9, `_` and `-`, the first a letter, and no class that every store has.
-            duration: how long a package is kept after it was finalized, such as `90d` (or m, h, w).
+            duration: how long a package is kept after it was finalized, such as `90d` (or s, m, h, w).
             principal: the principal.
 
         Raises:
@@ -713,13 +713,15 @@ class Registry:
 
     @checked
     async def explain_retention(self, package: str) -> RetentionReport:
-        """Return what keeps a package and until when, or which rule or person let it go, with the events' sequences.
+        """Return what keeps a package and until when, or which rule or person lets or let it go, with the events.
+
+        If a keep policy matches the name of the package, reads all finalized packages of the name.
 
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
         """
         package_id = await self._package_id(package)
-        from artifactstore.expiry import explain  # noqa: PLC0415 - see above
+        from artifactstore.explaining import explain  # noqa: PLC0415 - see above
 
         return await explain(self._store, package_id, environment.get().now_us())
 
@@ -730,7 +732,7 @@ class Registry:
         They may be kept by a hold or a protected tag nevertheless.
 
         Args:
-            expiring_within: a duration such as `7d` (or m, h, w); by default only packages whose retention has ended.
+            expiring_within: a duration such as `7d` (or s, m, h, w); by default only those whose retention has ended.
 
         Raises:
             InvalidValue: the duration is none.
@@ -760,7 +762,7 @@ class Registry:
         Args:
             dry_run: whether to change nothing, and yield what would go.
             yes_expire: the number of packages that may go even if that is most of them; any other number stops the run.
-            abandoned_after: how long nobody touched an open package that goes, such as `7d` (or m, h, w).
+            abandoned_after: how long nobody touched an open package that goes, such as `7d` (or s, m, h, w).
             principal: the principal.
 
         Raises:
@@ -912,7 +914,7 @@ class Registry:
         yes_expire: int | None = None,
         principal: str = DEFAULT_PRINCIPAL,
     ) -> AsyncGenerator[KeepVerdict]:
-        """Let packages go that no keep policy and nothing else keeps. Yield what the policies say about each package.
+        """Let packages go that no keep policy keeps, also before their retention ends. Yield what policies say of each.
 
         Yields the packages of each name newest first, once those that go are gone. A package whose name no policy
         matches is not judged. Protected tags, holds and permanent retention always keep a package. The record of each
@@ -927,7 +929,8 @@ class Registry:
         Raises:
             KeepPolicyNotFound: the group has no policy.
             ClockDoubtful: the clock is behind the time that the store saw last, or more than 31 days ahead of it.
-            TooMuchExpires: at least 10 packages, and more than half of all, would go, or not `yes_expire`.
+            TooMuchExpires: at least 10 packages, and more than half of those of the group, or without a group of the
+                store, would go, or not `yes_expire`. If none would go, the number does not matter.
         """
         from artifactstore.keeping_policies import apply_policies  # noqa: PLC0415 - see above
 
@@ -1963,7 +1966,7 @@ def _duration_us(text: str) -> int:
         InvalidValue: the text is none.
     """
     if (found := duration_us(text)) is None:
-        raise InvalidValue("duration", text[:60], "write 30d, or with m, h or w")
+        raise InvalidValue("duration", text[:60], "write 30d, or with s, m, h or w")
     return found
 
 

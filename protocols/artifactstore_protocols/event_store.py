@@ -472,6 +472,10 @@ class EventStore(Protocol):
         """
         ...
 
+    async def group(self, name: str) -> Sequence[GroupMember]:
+        """Return the finalized packages of a name, without those that are gone."""
+        ...
+
     async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
         """Return for each package that no policy can let go the reason."""
         ...

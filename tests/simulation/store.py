@@ -614,6 +614,10 @@ class SimulatedEventStore:
         where = PackageFilter(name=name)
         return await self._read("group", lambda: self._log.tables.next_group(where, after))
 
+    async def group(self, name: str) -> Sequence[GroupMember]:
+        """The packages of a name."""
+        return await self._read("group", lambda: self._log.tables.group(name))
+
     async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
         """What keeps packages."""
         return await self._read(

@@ -435,6 +435,10 @@ class SqlEventStore:
         """Return the finalized packages of the next name."""
         return await self._database.read(lambda connection: keep_policies.next_group(connection, name, after))
 
+    async def group(self, name: str) -> Sequence[GroupMember]:
+        """Return the finalized packages of a name."""
+        return await self._database.read(lambda connection: keep_policies.group(connection, name))
+
     async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
         """Return what keeps packages from any policy."""
 
