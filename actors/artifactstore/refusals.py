@@ -5,7 +5,6 @@ closed, or from a thread, event loop or process that cannot use it.
 """
 
 import shlex
-from dataclasses import dataclass
 from typing import ClassVar, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -31,7 +30,6 @@ __all__ = [
 ]
 
 
-@dataclass(eq=False)
 class FileNotInPackage(ArtifactStoreError):
     """The package has no such file, or no such path."""
 
@@ -40,7 +38,6 @@ class FileNotInPackage(ArtifactStoreError):
     template = "package {self.package_id} has no {self.path!r}; `artifactstore tree {self.package_id}` lists its paths"
 
 
-@dataclass(eq=False)
 class LinkLeadsNowhere(ArtifactStoreError):
     """A symbolic link on the way of a path leads to nothing in the package.
 
@@ -65,7 +62,6 @@ class LinkLeadsNowhere(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class NotADirectory(ArtifactStoreError):
     """The path in a package leads to a file, which has no items."""
 
@@ -74,7 +70,6 @@ class NotADirectory(ArtifactStoreError):
     template = "{self.path!r} is a file of package {self.package_id}, not a directory"
 
 
-@dataclass(eq=False)
 class NotAFile(ArtifactStoreError):
     """The path is a directory, or a symbolic link to nothing in the package; neither has bytes.
 
@@ -110,7 +105,6 @@ class NoThreadLeft(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class TargetRefused(ArtifactStoreError):
     """Content cannot be written to this path."""
 
@@ -119,7 +113,6 @@ class TargetRefused(ArtifactStoreError):
     template = "cannot write to {self.path!r}: {self.reason}"
 
 
-@dataclass(eq=False)
 class ExportIncomplete(ArtifactStoreError):
     """Some of the entries of an export were not written. All other entries were.
 
@@ -152,7 +145,6 @@ class WaitsForItself(ArtifactStoreError):
     template = "a callback runs in the store's thread and cannot wait for the store; hand the work to another thread"
 
 
-@dataclass(eq=False)
 class WrongEventLoop(ArtifactStoreError):
     """A registry was opened or called where its event loop does not run. Nothing was done.
 
@@ -177,7 +169,6 @@ class WrongEventLoop(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class BlocksEventLoop(ArtifactStoreError):
     """A blocking registry was opened or called in an event loop, which it would block. Nothing was done.
 
@@ -196,7 +187,6 @@ class BlocksEventLoop(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class WrongProcess(ArtifactStoreError):
     """The registry was opened before a fork, by another process, whose threads run the store. Nothing was done.
 
@@ -208,7 +198,6 @@ class WrongProcess(ArtifactStoreError):
     template = "this store was opened by process {self.opened_in}, before a fork; open one after the fork"
 
 
-@dataclass(eq=False)
 class LogFilePartial(ArtifactStoreError):
     """A log file begins with a later event, and the call needs a file that begins with the first event of the log.
 
@@ -225,7 +214,6 @@ class LogFilePartial(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class BackupRefused(ArtifactStoreError):
     """The directory is not a backup, or is a backup that cannot be used for this call.
 
@@ -239,7 +227,6 @@ class BackupRefused(ArtifactStoreError):
     template = "cannot use {self.directory!r} as a backup: {self.reason}"
 
 
-@dataclass(eq=False)
 class RepairSourceRefused(ArtifactStoreError):
     """The source of a repair is not there, or is no directory.
 
@@ -253,7 +240,6 @@ class RepairSourceRefused(ArtifactStoreError):
     template = "cannot repair from {self.source!r}: {self.reason}"
 
 
-@dataclass(eq=False)
 class WrongStorageRoot(ArtifactStoreError):
     """Nearly every object that the log names is missing, so this is probably another store's object root.
 

@@ -9,7 +9,6 @@ packages.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol, override
 
@@ -19,6 +18,7 @@ from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
 from artifactstore_protocols.storage import (
     BackendHealth,
+    Compaction,
     HeldFile,
     KnownObject,
     ListedObject,
@@ -60,7 +60,6 @@ class SourceError(ArtifactStoreError):
     """The base class of errors in a source of bytes to ingest. Nothing of the source was stored."""
 
 
-@dataclass(eq=False)
 class SourceRefused(SourceError):
     """The path is not an ordinary file inside its root. It was not opened, or not read.
 
@@ -74,7 +73,6 @@ class SourceRefused(SourceError):
     template = "{self.path!r} is refused: {self.reason}; only ordinary files can be ingested"
 
 
-@dataclass(eq=False)
 class SourceUnreadable(SourceError):
     """The file could not be opened or read.
 
@@ -92,7 +90,6 @@ class SourceUnreadable(SourceError):
         return f"{self.path!r} cannot be read: {in_words(self.cause)}; {remedy}"
 
 
-@dataclass(eq=False)
 class SourceChanged(SourceError):
     """The file changed while it was read: its size, its kind or one of its times.
 
@@ -106,7 +103,6 @@ class SourceChanged(SourceError):
     template = "{self.path!r} changed while it was read: {self.reason}; ingest it when nobody writes to it"
 
 
-@dataclass(eq=False)
 class SourceDiffers(SourceError):
     """The file does not hold the expected content.
 
@@ -120,7 +116,6 @@ class SourceDiffers(SourceError):
     template = "{self.path!r} does not hold {self.expected}; take another copy of it"
 
 
-@dataclass(eq=False)
 class SourceTruncated(SourceError):
     """The stream ended before its declared size.
 
@@ -134,7 +129,6 @@ class SourceTruncated(SourceError):
     template = "the stream ended after {self.received_bytes} of {self.expected_bytes} bytes; send it again"
 
 
-@dataclass(eq=False)
 class SourceOverrun(SourceError):
     """The stream continued beyond its declared size.
 
@@ -148,7 +142,6 @@ class SourceOverrun(SourceError):
     template = "the stream exceeds its declared {self.expected_bytes} bytes; declare its true size or none"
 
 
-@dataclass(eq=False)
 class RangeRefused(ArtifactStoreError):
     """The range does not lie within the object.
 
@@ -386,7 +379,7 @@ class DataPlane(Protocol):
         """Return the objects of a backend; see `StorageBackend.list_keys`."""
         ...
 
-    async def compact(self, backend_id: str) -> int:
+    async def compact(self, backend_id: str) -> Compaction:
         """Give the room of deleted objects back to the device; see `StorageBackend.compact`."""
         ...
 

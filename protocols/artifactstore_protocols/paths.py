@@ -9,7 +9,6 @@ symbolic links.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import override
 from unicodedata import normalize
 
@@ -44,7 +43,6 @@ _DOT = re.compile(r"\A(?:\./+)+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-@dataclass(eq=False)
 class PathRefused(ArtifactStoreError):
     """The path is not allowed in a package.
 

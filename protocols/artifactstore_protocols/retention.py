@@ -6,7 +6,6 @@ release with another table does not change the retention of existing packages.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import override
 
@@ -47,7 +46,6 @@ class RetentionClass(Struct, frozen=True):
     description: str
 
 
-@dataclass(eq=False)
 class UnknownRetentionClass(ArtifactStoreError):
     """No retention class has this name.
 
@@ -69,7 +67,6 @@ class UnknownRetentionClass(ArtifactStoreError):
         return f"unknown retention class {self.name[:60]!r}; {advice}"
 
 
-@dataclass(eq=False)
 class RetentionClassTaken(ArtifactStoreError):
     """A retention class of this name has another duration, and a class never changes."""
 

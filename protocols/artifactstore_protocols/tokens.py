@@ -8,7 +8,6 @@ is imported into another store brings its tokens, but their digests fit no secre
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Literal, override
 
 from msgspec import Struct
@@ -32,6 +31,7 @@ __all__ = [
     "check_grant",
     "check_scope",
     "check_token_name",
+    "in_order",
     "is_secret",
     "make_secret",
     "secret_digest",
@@ -74,7 +74,6 @@ class Secret(str):
         return f"Secret('{SECRET_PREFIX}...')"
 
 
-@dataclass(eq=False)
 class TokenInvalid(ArtifactStoreError):
     """No token of this store has this secret, or the token is revoked or has expired. The error does not say which."""
 
@@ -84,7 +83,6 @@ class TokenInvalid(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class TokenNameTaken(ArtifactStoreError):
     """A token of this name exists or existed. A name is never used again, so that a principal is always one token."""
 
@@ -95,7 +93,6 @@ class TokenNameTaken(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class TokenNotFound(ArtifactStoreError):
     """There is no token of this name."""
 
@@ -170,7 +167,7 @@ def check_grant(grant: Grant) -> None:
     check_token_name(grant.name)
     for scope in grant.scopes:
         check_scope(scope)
-    if not grant.scopes or grant.scopes != _in_order(grant.scopes):
+    if not grant.scopes or grant.scopes != in_order(grant.scopes):
         reason = f"name at least one of {', '.join(SCOPES)}, each once and in this order"
         raise InvalidValue("scopes", ", ".join(grant.scopes)[:60], reason)
     globs = grant.packages
@@ -185,7 +182,8 @@ def check_grant(grant: Grant) -> None:
         raise InvalidValue("packages", ", ".join(globs)[:60], reason)
 
 
-def _in_order(scopes: Iterable[str]) -> tuple[Scope, ...]:
+def in_order(scopes: Iterable[str]) -> tuple[Scope, ...]:
+    """Return scopes in the order of `SCOPES`, each once."""
     given = set(scopes)
     return tuple(scope for scope in SCOPES if scope in given)
 

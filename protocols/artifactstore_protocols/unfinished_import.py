@@ -6,8 +6,6 @@ deletes the note with its last event. While the note is there, the head rejects 
 log does not hold the noted event, in every process. A restore is an import that also copies objects.
 """
 
-from dataclasses import dataclass
-
 from msgspec import Struct
 
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -63,7 +61,6 @@ class ImportRun(Struct, frozen=True):
     continues: LogEnd | None = None
 
 
-@dataclass(eq=False)
 class ImportUnfinished(ArtifactStoreError):
     """An import into this log is unfinished, and the log accepts nothing else until it is. Nothing was written.
 

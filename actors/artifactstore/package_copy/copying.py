@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from msgspec.structs import asdict
 
@@ -23,7 +22,6 @@ from artifactstore_protocols.retention import RETENTION_CLASSES, UnknownRetentio
 __all__ = ["SameStore", "copy_package"]
 
 
-@dataclass(eq=False)
 class SameStore(ArtifactStoreError):
     """A store would be its own source or its own target.
 
