@@ -95,6 +95,7 @@ docs/how-to/policies
 docs/how-to/space
 docs/how-to/collecting
 docs/how-to/purging
+docs/how-to/redacting
 docs/how-to/http-api
 docs/how-to/testing-actors
 examples/README

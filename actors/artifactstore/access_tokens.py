@@ -9,7 +9,6 @@ from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.token_records import CreateToken, RevokeToken, Token, end_of_token
 from artifactstore_protocols.tokens import (
-    SCOPES,
     SECRET_BYTES,
     Grant,
     Scope,
@@ -17,6 +16,7 @@ from artifactstore_protocols.tokens import (
     TokenInvalid,
     TokenNotFound,
     check_token_name,
+    in_order,
     is_secret,
     make_secret,
     secret_digest,
@@ -45,9 +45,8 @@ async def create_token(
         await check_clock_of(store, now_us)
     secret = make_secret(environment.get().random_bits(8 * SECRET_BYTES).to_bytes(SECRET_BYTES))
     store_id = (await store.token_frame()).store_id
-    ordered = tuple(scope for scope in SCOPES if scope in scopes)
     globs = tuple(sorted(set(packages)))
-    await commit(CreateToken(name, ordered, globs, end_us, secret_digest(store_id, secret), store_id))
+    await commit(CreateToken(name, in_order(scopes), globs, end_us, secret_digest(store_id, secret), store_id))
     return secret
 
 

@@ -217,6 +217,7 @@ class AsyncioRegistry:
     repair = _awaitable(Registry.repair)
     collect_garbage = _awaitable(Registry.collect_garbage)
     purge = _awaitable(Registry.purge)
+    redact = _awaitable(Registry.redact)
     replay = _awaitable(Registry.replay)
     stats = _awaitable(Registry.stats)
     disk_usage = _awaitable(Registry.disk_usage)

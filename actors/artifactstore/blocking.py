@@ -162,6 +162,7 @@ class BlockingRegistry:
     repair = _blocking(Registry.repair)
     collect_garbage = _blocking(Registry.collect_garbage)
     purge = _blocking(Registry.purge)
+    redact = _blocking(Registry.redact)
     replay = _blocking(Registry.replay)
     stats = _blocking(Registry.stats)
     disk_usage = _blocking(Registry.disk_usage)

@@ -94,6 +94,7 @@ class Collection:
         self._waiting = self._condemned = self._retired = ObjectTotals()
         self._orphans = self._late = self._deleted = ObjectTotals()
         self._entries = self._entry_bytes = self._compacted_bytes = 0
+        self._waiting_until_us: int | None = None
         self._failures: list[str] = []
 
     async def run(self) -> CollectionReport:
@@ -160,14 +161,19 @@ class Collection:
         """
         await self._delete(objects)
         for backend_id in await self._storage.ask(ListBackends()):
-            await self._compact(backend_id)
+            if not await self._compact(backend_id):
+                self._note(f"{backend_id}: another process reads it, so its write-ahead log still has the bytes")
         return self._report(dry_run=False)
 
-    async def _compact(self, backend_id: str) -> None:
+    async def _compact(self, backend_id: str) -> bool:
+        """Compact a backend, and return whether none of the deleted bytes is left in it, as far as that is known."""
         try:
-            self._compacted_bytes += await self._storage.ask(CompactStorage(backend_id), timeout=NO_TIME_LIMIT)
+            compaction = await self._storage.ask(CompactStorage(backend_id), timeout=NO_TIME_LIMIT)
         except StorageError as error:
             self._note(str(error))
+            return True
+        self._compacted_bytes += compaction.freed_bytes
+        return compaction.is_whole
 
     async def _release(self) -> None:
         """Release the entries of packages that are gone."""
@@ -197,6 +203,8 @@ class Collection:
             ready = [each for each in page if each.changed_at_us <= until_us]
             waiting = [each for each in page if each.changed_at_us > until_us]
             self._waiting = _added(self._waiting, [(each.place, each.size_bytes) for each in waiting])
+            ends_us = (each.changed_at_us + self._grace_us for each in waiting)
+            self._waiting_until_us = max([*ends_us, self._waiting_until_us or 0]) or None
             retired = await self._retire([(each.place, each.size_bytes) for each in ready], CONDEMNED, until_us)
             self._condemned = _added(self._condemned, retired)
 
@@ -360,6 +368,7 @@ class Collection:
             compacted_bytes=self._compacted_bytes,
             entry_bytes=self._entry_bytes,
             listed=not dry_run or self._previews_storage,
+            waiting_until_at_us=self._waiting_until_us,
             failures=tuple(self._failures),
         )
 

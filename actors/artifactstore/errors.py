@@ -106,6 +106,7 @@ if TYPE_CHECKING:
     )
     from artifactstore_protocols.paths import PathRefused
     from artifactstore_protocols.purging import ContentPurged, PurgeUnconfirmed
+    from artifactstore_protocols.redaction import ManifestRedacted, RedactionImpossible, RedactionUnconfirmed
     from artifactstore_protocols.retention import RetentionClassTaken, UnknownRetentionClass
     from artifactstore_protocols.root_markers import CollectionRefused
     from artifactstore_protocols.schema_requirements import SchemaNotRequired, SchemaRequired
@@ -187,6 +188,7 @@ __all__ = [
     "LogNotEmpty",
     "MailboxFull",
     "ManifestInvalid",
+    "ManifestRedacted",
     "MetadataKeyTaken",
     "NoCiFound",
     "NoTemporaryDirectory",
@@ -221,6 +223,8 @@ __all__ = [
     "PurgeUnconfirmed",
     "RangeRefused",
     "RecordInvalid",
+    "RedactionImpossible",
+    "RedactionUnconfirmed",
     "Refusal",
     "Refused",
     "RepairSourceRefused",
@@ -291,6 +295,7 @@ _MODULES = (
     "artifactstore_protocols.ci",
     "artifactstore_protocols.paths",
     "artifactstore_protocols.purging",
+    "artifactstore_protocols.redaction",
     "artifactstore_protocols.retention",
     "artifactstore_protocols.root_markers",
     "artifactstore_protocols.storage",

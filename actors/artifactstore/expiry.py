@@ -12,11 +12,10 @@ from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.expiry import check_clock, check_share
 from artifactstore_protocols.life_cycle import ABANDONED, RETENTION_ENDED, ExpirePackage, ObserveClock
-from artifactstore_protocols.moments import time_text
 from artifactstore_protocols.packages import NotFinalized, PackageChanged, PackageFinalizedAlready, PackageKept
-from artifactstore_protocols.records import ExpiredPackage, LeftPackage, RetainedPackage, RetentionReport
+from artifactstore_protocols.records import ExpiredPackage, LeftPackage, RetainedPackage
 
-__all__ = ["check_clock_of", "due_packages", "expire", "explain"]
+__all__ = ["check_clock_of", "due_packages", "expire"]
 
 _PAGE = 500
 _AT_ONCE = 64
@@ -109,32 +108,3 @@ async def _let_go(commit: Commit, packages: Sequence[RetainedPackage | LeftPacka
 
     await for_each_concurrent(packages, let_go, at_once=_AT_ONCE)
     return sequences
-
-
-async def explain(store: EventStore, package_id: str, now_us: int) -> RetentionReport:
-    """Return what keeps a package and until when, or what let it go.
-
-    Raises:
-        PackageNotFound: no package has this id.
-    """
-    package = await store.package(package_id)
-    sequence, tags = await store.kept_by(package_id)
-    holds = await store.holds(package_id=package_id, after="", limit=_PAGE)
-    if package.is_gone:
-        how = "deleted" if package.status == "deleted" else "expired by rule"
-        at = time_text(package.gone_at_us or 0)
-        reason = f"{how}: {package.gone_reason}, on {at} by {package.gone_by} (event {package.gone_sequence})"
-        return RetentionReport(package, sequence, holds, tags, is_kept=False, reasons=(reason,))
-    reasons = [f"hold {each.hold_id} by {each.placed_by}: {each.reason} (event {each.sequence})" for each in holds]
-    reasons += [f"protected tag {each.tag!r} (event {each.sequence})" for each in tags]
-    ends_at_us, name = package.expires_at_us, package.retention_class
-    if package.status == "open":
-        reasons.append("it is open: it expires only if nobody touches it for a while")
-    elif ends_at_us is None:
-        reasons.append(f"retention {name} (event {sequence})")
-    elif ends_at_us > now_us:
-        reasons.append(f"retention {name} until {time_text(ends_at_us)} (event {sequence})")
-    is_kept = bool(reasons)
-    if ends_at_us is not None and ends_at_us <= now_us:
-        reasons.append(f"its retention {name} ended on {time_text(ends_at_us)} (event {sequence})")
-    return RetentionReport(package, sequence, holds, tags, is_kept=is_kept, reasons=tuple(reasons))

@@ -73,7 +73,17 @@ async def _judged(
 def _verdict(member: GroupMember, kept_by: tuple[str, ...], group: str) -> KeepVerdict:
     package_id, finalized_at_us, _sequence, tags = member.candidate
     rule = "" if kept_by else f"policy:{group}"
-    return KeepVerdict(package_id, member.name, finalized_at_us, member.bytes, tags, kept_by, rule)
+    return KeepVerdict(
+        package_id=package_id,
+        name=member.name,
+        finalized_at_us=finalized_at_us,
+        bytes=member.bytes,
+        tags=tags,
+        retention_class=member.retention_class,
+        expires_at_us=member.expires_at_us,
+        kept_by=kept_by,
+        rule=rule,
+    )
 
 
 async def apply_policies(
@@ -86,16 +96,19 @@ async def apply_policies(
     Raises:
         KeepPolicyNotFound: the group has no policy.
         ClockDoubtful: the clock differs too much from the time that the store saw last.
-        TooMuchExpires: more than half of all packages would go, or another number than the confirmed one.
+        TooMuchExpires: more than half of the packages of the group, or of the store, would go, or another number than
+            the confirmed one.
     """
     now_us = environment.get().now_us()
     await check_clock_of(store, now_us)
     if not dry_run:
-        going = 0
+        going = packages = 0
         async with aclosing(verdicts(store, group, now_us)) as of_names:
             async for judged in of_names:
-                going += sum(bool(each.rule) for each in judged)
-        check_share(going, (await store.stats()).packages, confirmed)
+                going, packages = going + sum(bool(each.rule) for each in judged), packages + len(judged)
+        if group is None:
+            packages = (await store.stats()).packages
+        check_share(going, packages, confirmed, group=group)
         await commit(ObserveClock(now_us))
     async with aclosing(verdicts(store, group, now_us)) as of_names:
         async for judged in of_names:

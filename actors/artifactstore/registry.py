@@ -144,6 +144,7 @@ from artifactstore_protocols.records import (
     VerifyProgress,
     VerifyReport,
 )
+from artifactstore_protocols.redaction import RedactionReport
 from artifactstore_protocols.retention import (
     DEFAULT_RETENTION,
     RETENTION_CLASSES,
@@ -643,7 +644,7 @@ class Registry:
 
         Args:
             package: the id of the package. A name is refused: it can mean another package tomorrow.
-            retention: a retention class, or a duration such as `30d` (or m, h, w).
+            retention: a retention class, or a duration such as `30d` (or s, m, h, w).
             principal: the principal.
 
         Raises:
@@ -669,7 +670,7 @@ class Registry:
 
         Args:
             package: the id of the package. A name is refused: it can mean another package tomorrow.
-            duration: how much longer, such as `30d` (or m, h, w).
+            duration: how much longer, such as `30d` (or s, m, h, w).
             principal: the principal.
             idempotency_key: see the class. Without one, a repeated call extends the retention once more.
 
@@ -693,7 +694,7 @@ class Registry:
 
         Args:
             name: 1 to 40 of a-z, 0-9, `_` and `-`, the first a letter, and no class that every store has.
-            duration: how long a package is kept after it was finalized, such as `90d` (or m, h, w).
+            duration: how long a package is kept after it was finalized, such as `90d` (or s, m, h, w).
             principal: the principal.
 
         Raises:
@@ -712,13 +713,15 @@ class Registry:
 
     @checked
     async def explain_retention(self, package: str) -> RetentionReport:
-        """Return what keeps a package and until when, or which rule or person let it go, with the events' sequences.
+        """Return what keeps a package and until when, or which rule or person lets or let it go, with the events.
+
+        If a keep policy matches the name of the package, reads all finalized packages of the name.
 
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
         """
         package_id = await self._package_id(package)
-        from artifactstore.expiry import explain  # noqa: PLC0415 - see above
+        from artifactstore.explaining import explain  # noqa: PLC0415 - see above
 
         return await explain(self._store, package_id, environment.get().now_us())
 
@@ -729,7 +732,7 @@ class Registry:
         They may be kept by a hold or a protected tag nevertheless.
 
         Args:
-            expiring_within: a duration such as `7d` (or m, h, w); by default only packages whose retention has ended.
+            expiring_within: a duration such as `7d` (or s, m, h, w); by default only those whose retention has ended.
 
         Raises:
             InvalidValue: the duration is none.
@@ -759,7 +762,7 @@ class Registry:
         Args:
             dry_run: whether to change nothing, and yield what would go.
             yes_expire: the number of packages that may go even if that is most of them; any other number stops the run.
-            abandoned_after: how long nobody touched an open package that goes, such as `7d` (or m, h, w).
+            abandoned_after: how long nobody touched an open package that goes, such as `7d` (or s, m, h, w).
             principal: the principal.
 
         Raises:
@@ -911,7 +914,7 @@ class Registry:
         yes_expire: int | None = None,
         principal: str = DEFAULT_PRINCIPAL,
     ) -> AsyncGenerator[KeepVerdict]:
-        """Let packages go that no keep policy and nothing else keeps. Yield what the policies say about each package.
+        """Let packages go that no keep policy keeps, also before their retention ends. Yield what policies say of each.
 
         Yields the packages of each name newest first, once those that go are gone. A package whose name no policy
         matches is not judged. Protected tags, holds and permanent retention always keep a package. The record of each
@@ -926,7 +929,8 @@ class Registry:
         Raises:
             KeepPolicyNotFound: the group has no policy.
             ClockDoubtful: the clock is behind the time that the store saw last, or more than 31 days ahead of it.
-            TooMuchExpires: at least 10 packages, and more than half of all, would go, or not `yes_expire`.
+            TooMuchExpires: at least 10 packages, and more than half of those of the group, or without a group of the
+                store, would go, or not `yes_expire`. If none would go, the number does not matter.
         """
         from artifactstore.keeping_policies import apply_policies  # noqa: PLC0415 - see above
 
@@ -1396,6 +1400,7 @@ class Registry:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             NotFinalized: the package is open.
             SameStore: the other store is this one.
+            UnknownRetentionClass: the other store does not have the retention class.
             SchemaDiffers: the other store has another schema of the same name and version.
             SchemaRequired, SchemaViolated: the other store requires another schema for packages of this name.
             ObjectMissing, ObjectDamaged: an object cannot be copied. The copy stays open.
@@ -1426,6 +1431,7 @@ class Registry:
             NotFinalized: the package is open.
             PackageGone: it was open when it was deleted or expired.
             PayloadDiffers: the bytes in the log do not match the manifest digest.
+            ManifestRedacted: the manifest was redacted.
         """
         package_id = await self._package_id(package)
         record = await self._store.package(package_id)
@@ -1789,6 +1795,47 @@ class Registry:
         )
 
     @checked
+    async def redact(
+        self,
+        text: str,
+        *,
+        reason: str,
+        confirm_events: int | None = None,
+        backups: Sequence[Path] = (),
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> RedactionReport:
+        """Replace a text in the names, paths and metadata of all packages for good: a name of a person, or a secret.
+
+        The log keeps its records, sequences and digests, and gets an event that says so without the text. Tables follow
+        from the redacted log. The manifest of a package that had the text cannot be printed or verified any more.
+        Other writers wait meanwhile. A repeated call completes an interrupted one.
+
+        Args:
+            text: the text, part of one name between two slashes. Case matters.
+            reason: why, in 1 to 200 printable characters. It stays in the log, so do not repeat the text.
+            confirm_events: the number of events that the text is replaced in. Without it, nothing is changed.
+            backups: the directories of backups. Each is brought up to date, without the text.
+            principal: the principal.
+
+        Raises:
+            RedactionUnconfirmed: `confirm_events` is another number. The error has the right one.
+            RedactionImpossible: an event would break a rule of the log, as if a path became too long.
+            InvalidValue: the text is too short, or the reason or the principal repeats it.
+            ImportUnfinished: an import is unfinished.
+        """
+        from artifactstore.redacting import redact  # noqa: PLC0415 - see above
+
+        return await redact(
+            self._store,
+            self.backup,
+            text=text,
+            reason=reason,
+            confirm_events=confirm_events,
+            backups=backups,
+            principal=principal,
+        )
+
+    @checked
     async def replay(
         self, *, check: bool = False, progress: Callable[[ReplayProgress], None] | None = None
     ) -> ReplayReport:
@@ -1919,7 +1966,7 @@ def _duration_us(text: str) -> int:
         InvalidValue: the text is none.
     """
     if (found := duration_us(text)) is None:
-        raise InvalidValue("duration", text[:60], "write 30d, or with m, h or w")
+        raise InvalidValue("duration", text[:60], "write 30d, or with s, m, h or w")
     return found
 
 

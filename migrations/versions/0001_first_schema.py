@@ -117,12 +117,18 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         text("idempotency_key", nullable=True),
         text("payload_digest"),
         octets("payload"),
+        integer("redacted_by", nullable=True),
+        text("substitute_digest", nullable=True),
         sa.PrimaryKeyConstraint("sequence", name="pk_events"),
     )
     op.create_index("ix_events_event_id", "events", ["event_id"], unique=True)
     op.create_index("ix_events_idempotency_key", "events", ["idempotency_key"], unique=True)
     op.create_index("ix_events_command_id", "events", ["command_id"])
     op.create_index("ix_events_subject_sequence", "events", ["subject", "sequence"])
+    redacted = sa.text("redacted_by IS NOT NULL")
+    op.create_index(
+        "ix_events_redacted_by", "events", ["redacted_by"], sqlite_where=redacted, postgresql_where=redacted
+    )
 
     head = op.create_table(
         "log_head",

@@ -89,6 +89,8 @@ class CollectionReport(Struct, frozen=True):
         compacted_bytes: the number of bytes by which the compaction made the storage smaller.
         listed: whether the storage was listed. A dry run does that only if it is given an orphan age: else it reads
             totals and takes no longer for a large store, and `orphans` and `late` are not counted.
+        waiting_until_at_us: the time from which a run with the same grace deletes all that is `waiting`; None if
+            nothing is, and in a dry run.
         failures: the reasons why some objects could not be deleted, or a backend could not be listed or compacted; at
             most 20. The next run tries again.
     """
@@ -104,6 +106,7 @@ class CollectionReport(Struct, frozen=True):
     compacted_bytes: int
     entry_bytes: int = 0
     listed: bool = True
+    waiting_until_at_us: int | None = None
     failures: tuple[str, ...] = ()
 
 

@@ -18,6 +18,7 @@ from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
 from artifactstore_protocols.storage import (
     BackendHealth,
+    Compaction,
     HeldFile,
     KnownObject,
     ListedObject,
@@ -378,7 +379,7 @@ class DataPlane(Protocol):
         """Return the objects of a backend; see `StorageBackend.list_keys`."""
         ...
 
-    async def compact(self, backend_id: str) -> int:
+    async def compact(self, backend_id: str) -> Compaction:
         """Give the room of deleted objects back to the device; see `StorageBackend.compact`."""
         ...
 

@@ -32,6 +32,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.redaction import RedactionReport, RedactionRequest
 from artifactstore_protocols.retention import RetentionClass
 from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
@@ -370,6 +371,20 @@ class EventStore(Protocol):
         """Return every place that those of the contents ever had that were purged, with the sizes of the contents."""
         ...
 
+    async def redact(self, request: RedactionRequest, *, now_us: int, command_id: str) -> RedactionReport:
+        """Replace a text in the payloads of the log, and project the log again, in one transaction.
+
+        Raises:
+            RedactionUnconfirmed: the request does not confirm the number of events. Nothing was changed.
+            RedactionImpossible: an event would break a rule of the log. Nothing was changed.
+            ImportUnfinished: an import is unfinished.
+        """
+        ...
+
+    async def redactions(self, *, after: int, last: int) -> Mapping[int, int]:
+        """Return the redacted events of a range of the log, each with the sequence of the event that redacts it."""
+        ...
+
     async def stats(self) -> StoreStats:
         """Return the totals and the last runs, at a cost that no number of rows changes."""
         ...
@@ -455,6 +470,10 @@ class EventStore(Protocol):
 
         A glob narrows the names. A name that it does not match may be returned.
         """
+        ...
+
+    async def group(self, name: str) -> Sequence[GroupMember]:
+        """Return the finalized packages of a name, without those that are gone."""
         ...
 
     async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:

@@ -60,19 +60,26 @@ class ClockDoubtful(ArtifactStoreError):
 
 
 class TooMuchExpires(ArtifactStoreError):
-    """A run would expire more than half of all packages, or another number than the caller confirmed.
+    """A run would expire more than half of the packages that it is for, or another number than the caller confirmed.
 
     Attributes:
         expiring: the number of packages that would expire.
-        packages: the number of all packages.
+        packages: the number of packages that the run is for.
+        group: the group of the keep policy that the run is for; None for all packages of the store.
     """
 
     expiring: int
     packages: int
+    group: str | None = None
     template = (
-        "{self.expiring} of {self.packages} packages would expire; look at them with --dry-run, "
+        "{self.expiring} of {self.whole} would expire; look at them with --dry-run, "
         "and confirm the exact number with --yes-expire {self.expiring}"
     )
+
+    @property
+    def whole(self) -> str:
+        """The packages that the run is for, as text."""
+        return f"{self.packages} packages" if self.group is None else f"{self.packages} packages of {self.group!r}"
 
 
 def check_clock(now_us: int, seen_us: int | None) -> None:
@@ -95,16 +102,19 @@ def check_finalized_at(finalized_at_us: int, log_time_us: int) -> None:
         raise ClockDoubtful(finalized_at_us, log_time_us)
 
 
-def check_share(expiring: int, packages: int, confirmed: int | None) -> None:
-    """Check that a run may expire so many packages.
+def check_share(expiring: int, packages: int, confirmed: int | None, *, group: str | None = None) -> None:
+    """Check that a run may expire so many packages. If none would expire, it may.
 
     Args:
         expiring: the number of packages that would expire.
-        packages: the number of all packages.
+        packages: the number of packages that the run is for.
         confirmed: the number that the caller confirmed; None if the caller named none.
+        group: the group of the keep policy that the run is for; None for all packages of the store.
 
     Raises:
         TooMuchExpires: it is more than half of them and at least 10, or another number than the confirmed one.
     """
-    if expiring != confirmed and (confirmed is not None or (expiring >= _PACKAGES_MIN and 2 * expiring > packages)):
-        raise TooMuchExpires(expiring, packages)
+    if expiring in {0, confirmed}:
+        return
+    if confirmed is not None or (expiring >= _PACKAGES_MIN and 2 * expiring > packages):
+        raise TooMuchExpires(expiring, packages, group)

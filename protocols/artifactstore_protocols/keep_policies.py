@@ -4,7 +4,8 @@ If several policies match a name, each of them is judged alone, and a package is
 and no precedence exists, so a further policy never lets more of a name's packages go than the other policies do.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from operator import attrgetter
 from typing import Final, override
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.keep_rules import Candidate, KeepRules, newest_first, selections
 from artifactstore_protocols.life_cycle import LifeCycleCommand
 from artifactstore_protocols.names import check_name
+from artifactstore_protocols.records import PolicyVerdict
 from artifactstore_protocols.typed import check_fields
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "KeepPolicyNotFound",
     "KeepVerdict",
     "judge_group",
+    "judge_package",
     "policies_for",
 ]
 
@@ -69,6 +72,8 @@ class KeepVerdict(Struct, frozen=True):
         finalized_at_us: the time of its finalizing, in microseconds since 1970 UTC.
         bytes: the total size of its files.
         tags: its tags.
+        retention_class: its retention class.
+        expires_at_us: the end of its retention; None if that is permanent. No policy waits for it.
         kept_by: what keeps it: rules as `GROUP: RULE`, or the reason why no policy can let it go; empty if it goes.
         rule: the rule by which it goes, `policy:GROUP`; empty if it is kept.
     """
@@ -78,8 +83,15 @@ class KeepVerdict(Struct, frozen=True):
     finalized_at_us: int
     bytes: int
     tags: tuple[str, ...]
+    retention_class: str
+    expires_at_us: int | None
     kept_by: tuple[str, ...]
     rule: str
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether anything keeps it."""
+        return not self.rule
 
 
 class GroupMember(Struct, frozen=True):
@@ -88,6 +100,8 @@ class GroupMember(Struct, frozen=True):
     name: str
     candidate: Candidate
     bytes: int
+    retention_class: str
+    expires_at_us: int | None
 
 
 class ApplyKeepPolicies(LifeCycleCommand, frozen=True):
@@ -162,3 +176,24 @@ def judge_group(
             for each in keeps:
                 kept[each.package_id] += (f"{group}: {text}",)
     return kept
+
+
+def judge_package(
+    policies: Iterable[KeepPolicy], name: str, packages: Collection[Candidate], package_id: str, as_of_us: int
+) -> tuple[PolicyVerdict, ...]:
+    """Return what each policy that matches its name says about a package, in the order of the groups.
+
+    Args:
+        policies: all policies of the store.
+        name: the name of the package.
+        packages: the finalized packages of the name, with this one.
+        package_id: the package.
+        as_of_us: the time of judging, in microseconds since 1970 UTC.
+    """
+
+    def kept_by(policy: KeepPolicy) -> tuple[str, ...]:
+        kept = judge_group({policy.group: policy.rules}, packages, as_of_us)[package_id]
+        return tuple(text.removeprefix(f"{policy.group}: ") for text in kept)
+
+    matching = sorted((each for each in policies if glob_matcher(each.group)(name)), key=attrgetter("group"))
+    return tuple(PolicyVerdict(each.group, kept_by(each), each.sequence) for each in matching)

@@ -64,6 +64,7 @@ from artifactstore_protocols.records import (
 from artifactstore_protocols.sources import SourceTree
 from artifactstore_protocols.storage import (
     BackendHealth,
+    Compaction,
     HeldFile,
     KnownObject,
     ListedObject,
@@ -270,8 +271,8 @@ class ListObjects(_Checked, Request[tuple[ListedObject, ...], StorageRole], Stru
     limit: int
 
 
-class CompactStorage(_Checked, Request[int, StorageRole], Struct, frozen=True):
-    """Give the room of deleted objects of a backend back. The reply is the number of bytes by which it shrank."""
+class CompactStorage(_Checked, Request[Compaction, StorageRole], Struct, frozen=True):
+    """Give the room of deleted objects of a backend back."""
 
     backend_id: str
 

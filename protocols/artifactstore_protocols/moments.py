@@ -3,7 +3,7 @@
 text                                         meaning
 2026-11-28                                   that day, in UTC
 2026-11-28T14:30, with seconds or an offset  that moment, in UTC without an offset
-30m, 12h, 7d, 2w                             that long ago: minutes, hours, days or weeks
+90s, 30m, 12h, 7d, 2w                        that long ago: seconds, minutes, hours, days or weeks
 """
 
 import re
@@ -14,10 +14,10 @@ from artifactstore_protocols.errors import InvalidValue
 __all__ = ["age_text", "duration_us", "moment_after", "span_of", "time_text"]
 
 _TIME = re.compile(r"[0-9]{4}(-[0-9]{2}){2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?")
-_AGO = re.compile(r"([0-9]{1,6})([mhdw])")
+_AGO = re.compile(r"([0-9]{1,6})([smhdw])")
 _SECOND_US = 1_000_000
 _DAY_US = 86_400 * _SECOND_US
-_UNITS_US = {"m": 60 * _SECOND_US, "h": 3600 * _SECOND_US, "d": _DAY_US, "w": 7 * _DAY_US}
+_UNITS_US = {"s": _SECOND_US, "m": 60 * _SECOND_US, "h": 3600 * _SECOND_US, "d": _DAY_US, "w": 7 * _DAY_US}
 _SHOWN_CHARACTERS = 60
 
 
@@ -47,13 +47,15 @@ def moment_after(text: str, *, now_us: int, end: bool) -> int:
     if (ago := _AGO.fullmatch(text)) is not None:
         return now_us - int(ago[1]) * _UNITS_US[ago[2]]
     if (span := span_of(text)) is None:
-        reason = "write 7d (or m, h, w), a day such as 2026-11-28, or a time such as 2026-11-28T14:30"
+        reason = "write 7d (or s, m, h, w), a day such as 2026-11-28, or a time such as 2026-11-28T14:30"
         raise InvalidValue("time", text[:_SHOWN_CHARACTERS], reason)
     return span[end]
 
 
 def duration_us(text: str) -> int | None:
-    """Return a duration such as 30d in microseconds; None if the text is none."""
+    """Return a duration such as 30d in microseconds, of which 0 needs no unit; None if the text is none."""
+    if text == "0":
+        return 0
     found = _AGO.fullmatch(text)
     return None if found is None else int(found[1]) * _UNITS_US[found[2]]
 

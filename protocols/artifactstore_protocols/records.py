@@ -38,6 +38,7 @@ __all__ = [
     "MetadataSchema",
     "ObjectFlaws",
     "PackageRecord",
+    "PolicyVerdict",
     "RefusedFile",
     "ReplayProgress",
     "ReplayReport",
@@ -201,6 +202,20 @@ class ExpiredPackage(Struct, frozen=True):
     sequence: int | None
 
 
+class PolicyVerdict(Struct, frozen=True):
+    """What one keep policy says about a package.
+
+    Attributes:
+        group: the group of the policy.
+        kept_by: the rules of the policy that keep the package, such as `daily 14`; empty if none does.
+        sequence: the sequence of the event that set the policy.
+    """
+
+    group: str
+    kept_by: tuple[str, ...]
+    sequence: int
+
+
 class RetentionReport(Struct, frozen=True):
     """What keeps a package and until when, or what let it go.
 
@@ -209,7 +224,10 @@ class RetentionReport(Struct, frozen=True):
         retention_sequence: the sequence of the event that last set its retention.
         holds: the holds on it.
         protected_tags: the protected tags that name it.
-        is_kept: whether anything keeps it at the time of the report.
+        policies: what each keep policy that matches its name says about it; none while it is open, or once it is gone.
+        goes_by: the rules by which it goes at their next run: `retention`, by `expire`, and `policy:GROUP`, by
+            `retention policy apply`.
+        is_kept: whether it is not gone, and no rule lets it go at the time of the report.
         reasons: one line for each thing that keeps it or let it go, with the sequence of its event.
     """
 
@@ -217,6 +235,8 @@ class RetentionReport(Struct, frozen=True):
     retention_sequence: int
     holds: Sequence["Hold"]
     protected_tags: Sequence["Tag"]
+    policies: Sequence[PolicyVerdict]
+    goes_by: Sequence[str]
     is_kept: bool
     reasons: Sequence[str]
 

@@ -25,6 +25,7 @@ __all__ = [
     "PackageState",
     "PlaceState",
     "Purged",
+    "Redaction",
     "StoreTotals",
     "TagState",
 ]
@@ -107,6 +108,13 @@ class Needs(Struct, frozen=True):
 
     def __or__(self, other: "Needs") -> "Needs":
         return Needs.of_all((self, other))
+
+
+class Redaction(NamedTuple):
+    """The redaction of an event: the event that redacts it, and the content address of its substitute."""
+
+    redacted_by: int
+    substitute: str
 
 
 class Gone(NamedTuple):
@@ -313,6 +321,8 @@ class LogState(Struct):
         log_time_us: the time of the last event; 0 in an empty log. No later event has an earlier time, unless somebody
             confirms the clock.
         commands: the ids of commands that have written events; only requested ids.
+        redactions: the redactions of earlier events, by their sequences; only those that an event names, or that name
+            an event. The tables of the projection do not hold them.
         last: the last event; None before the first event, or if not requested.
         totals: the totals of the store; only loaded with packages or contents, since nothing else changes them.
     """
@@ -335,6 +345,7 @@ class LogState(Struct):
     clock_us: int | None = None
     log_time_us: int = 0
     commands: set[str] = field(default_factory=set[str])
+    redactions: dict[int, Redaction] = field(default_factory=dict[int, Redaction])
     last: LastEvent | None = None
     previous: LastEvent | None = None
     totals: StoreTotals = field(default_factory=StoreTotals)

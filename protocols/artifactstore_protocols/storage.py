@@ -37,6 +37,7 @@ __all__ = [
     "RESTORE_NUMBERS",
     "TIER_NUMBERS",
     "BackendHealth",
+    "Compaction",
     "HeldFile",
     "KeyRefused",
     "KeyTaken",
@@ -250,6 +251,19 @@ class ObjectReader(Protocol):
         ...
 
 
+class Compaction(NamedTuple):
+    """The result of a compaction.
+
+    Attributes:
+        freed_bytes: the number of bytes by which the backend became smaller.
+        is_whole: False if bytes of deleted objects are still there, since another process reads them. The next
+            compaction tries again.
+    """
+
+    freed_bytes: int
+    is_whole: bool = True
+
+
 @runtime_checkable
 class StorageBackend(Protocol):
     """A place for objects. All calls may block. Worker threads call a backend concurrently.
@@ -329,10 +343,10 @@ class StorageBackend(Protocol):
         """
         ...
 
-    def compact(self, check_cancelled: Callable[[], None]) -> int:
+    def compact(self, check_cancelled: Callable[[], None]) -> Compaction:
         """Give the room of deleted objects back to the device, as far as that is worth the work.
 
-        Concurrent calls continue meanwhile. Return the number of bytes by which the backend became smaller.
+        Concurrent calls continue meanwhile.
 
         Args:
             check_cancelled: called between steps; raises to abandon the rest.

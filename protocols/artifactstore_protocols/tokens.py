@@ -31,6 +31,7 @@ __all__ = [
     "check_grant",
     "check_scope",
     "check_token_name",
+    "in_order",
     "is_secret",
     "make_secret",
     "secret_digest",
@@ -166,7 +167,7 @@ def check_grant(grant: Grant) -> None:
     check_token_name(grant.name)
     for scope in grant.scopes:
         check_scope(scope)
-    if not grant.scopes or grant.scopes != _in_order(grant.scopes):
+    if not grant.scopes or grant.scopes != in_order(grant.scopes):
         reason = f"name at least one of {', '.join(SCOPES)}, each once and in this order"
         raise InvalidValue("scopes", ", ".join(grant.scopes)[:60], reason)
     globs = grant.packages
@@ -181,7 +182,8 @@ def check_grant(grant: Grant) -> None:
         raise InvalidValue("packages", ", ".join(globs)[:60], reason)
 
 
-def _in_order(scopes: Iterable[str]) -> tuple[Scope, ...]:
+def in_order(scopes: Iterable[str]) -> tuple[Scope, ...]:
+    """Return scopes in the order of `SCOPES`, each once."""
     given = set(scopes)
     return tuple(scope for scope in SCOPES if scope in given)
 

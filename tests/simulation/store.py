@@ -37,6 +37,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.redaction import RedactionReport, RedactionRequest
 from artifactstore_protocols.retention import RetentionClass, is_permanent
 from artifactstore_protocols.state import LastEvent, LogState, Needs, ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
@@ -518,6 +519,14 @@ class SimulatedEventStore:
         """See `EventStore`."""
         return await self._read("places", lambda: self._log.tables.places_of_purged(addresses))
 
+    async def redact(self, request: RedactionRequest, *, now_us: int, command_id: str) -> RedactionReport:
+        """No program redacts."""
+        raise AssertionError(request, now_us, command_id)
+
+    async def redactions(self, *, after: int, last: int) -> Mapping[int, int]:  # noqa: ARG002
+        """Nothing is redacted."""
+        return {}
+
     async def note_run(self, kind: RunKind, last: LastRun) -> None:
         """Note a backup or a verification."""
         self._check_open()
@@ -604,6 +613,10 @@ class SimulatedEventStore:
         """The packages of the next name."""
         where = PackageFilter(name=name)
         return await self._read("group", lambda: self._log.tables.next_group(where, after))
+
+    async def group(self, name: str) -> Sequence[GroupMember]:
+        """The packages of a name."""
+        return await self._read("group", lambda: self._log.tables.group(name))
 
     async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
         """What keeps packages."""

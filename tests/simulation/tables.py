@@ -21,6 +21,7 @@ from artifactstore_protocols.event_types.object_places import digest_at
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
+from artifactstore_protocols.keep_rules import Candidate
 from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.package_listing import PackageFilter
@@ -449,10 +450,21 @@ class Tables(MemoryViews):
         """See `EventStore.next_group`."""
         groups = self.groups()
         name = min((each for each in groups if each > after and where.matches_name(each)), default=None)
-        if name is None:
-            return []
-        sizes = {text_of(row, "package_id"): number_of(row, "total_bytes") for row in self.tables[PACKAGES].values()}
-        return [GroupMember(name, each, sizes[each.package_id]) for each in groups[name].values()]
+        return [] if name is None else self.group(name)
+
+    def group(self, name: str) -> list[GroupMember]:
+        """See `EventStore.group`."""
+        packages, retention = (
+            {text_of(row, "package_id"): row for row in self.tables[table].values()} for table in (PACKAGES, RETENTION)
+        )
+
+        def member(each: Candidate) -> GroupMember:
+            kept = retention[each.package_id]
+            size_bytes = number_of(packages[each.package_id], "total_bytes")
+            expires_at_us = None if kept["expires_at"] is None else number_of(kept, "expires_at")
+            return GroupMember(name, each, size_bytes, text_of(kept, "retention_class"), expires_at_us)
+
+        return list(map(member, self.groups().get(name, {}).values()))
 
     def name_usage(self) -> list[NameUsage]:
         """See `EventStore.name_usage`, for all names."""

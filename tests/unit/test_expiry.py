@@ -52,9 +52,10 @@ def test_an_observation_never_follows_a_jump_but_a_confirmation_does() -> None:
 @example(expiring=10, others=10, confirmed=None)
 @example(expiring=10, others=9, confirmed=None)
 @example(expiring=9, others=0, confirmed=None)
+@example(expiring=0, others=17, confirmed=3)
 def test_most_packages_go_only_by_their_exact_number(expiring: int, others: int, confirmed: int | None) -> None:
     many = expiring >= 10 and expiring > others
-    if not many if confirmed is None else confirmed == expiring:
+    if expiring == 0 or (not many if confirmed is None else confirmed == expiring):
         check_share(expiring, expiring + others, confirmed)
         return
     with pytest.raises(TooMuchExpires, match=f"--yes-expire {expiring}$"):

@@ -13,12 +13,15 @@ from artifactstore_protocols.keep_policies import (
     IN_THE_FUTURE,
     KEEP_POLICIES_MAX,
     ApplyKeepPolicies,
+    KeepPolicy,
     KeepPolicyNotFound,
     judge_group,
+    judge_package,
     policies_for,
 )
 from artifactstore_protocols.keep_rules import Candidate, KeepRules
 from artifactstore_protocols.life_cycle import DeletePackage
+from artifactstore_protocols.records import PolicyVerdict
 from artifactstore_protocols.state import LogState, Needs, PackageState
 from command_strategies import evolved, package_id_of
 
@@ -97,6 +100,24 @@ def test_what_says_what_keeps_a_package_names_policy_and_rule() -> None:
         SECOND: ("night*: last 2",),
         FIRST: (),
     }
+
+
+@given(st.sets(st.integers(0, 9), min_size=1, max_size=6), st.integers(0, 9), st.integers(1, 3), st.integers(1, 3))
+def test_what_policies_say_about_one_package_is_what_they_do(
+    times: set[int], as_of_us: int, last: int, within_us: int
+) -> None:
+    group = [Candidate(str(at_us), at_us, at_us) for at_us in times]
+    rules = {"n*": KeepRules(within_us=within_us, last=1), "nightly": KeepRules(last=last), "other": KeepRules(last=99)}
+    policies = [KeepPolicy(name, each, "ann", 0, number) for number, (name, each) in enumerate(rules.items())]
+    kept = judge_group(policies_for("nightly", rules), group, as_of_us)
+    for each in group:
+        said = judge_package(policies, "nightly", group, each.package_id, as_of_us)
+        assert [(verdict.group, verdict.sequence) for verdict in said] == [("n*", 0), ("nightly", 1)]
+        texts = [f"{verdict.group}: {text}" for verdict in said for text in verdict.kept_by]
+        if kept[each.package_id][:1] == (IN_THE_FUTURE,):
+            assert said == (PolicyVerdict("n*", (IN_THE_FUTURE,), 0), PolicyVerdict("nightly", (IN_THE_FUTURE,), 1))
+        else:
+            assert texts == [*kept[each.package_id]]
 
 
 def test_a_tag_that_was_set_meanwhile_keeps_a_package() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.moments import age_text, moment_after
+from artifactstore_protocols.moments import age_text, duration_us, moment_after
 
 HOUR_US = 3_600_000_000
 NOW_US = 1_000 * HOUR_US
@@ -16,6 +16,7 @@ NOW_US = 1_000 * HOUR_US
         ("1970-01-02T01:00", 25 * HOUR_US, 25 * HOUR_US + 1),
         ("1970-01-02T01:00:00.000001+01:00", 24 * HOUR_US + 1, 24 * HOUR_US + 2),
         ("1969-12-31T23:00Z", -HOUR_US, -HOUR_US + 1),
+        ("90s", NOW_US - 90 * 1_000_000, NOW_US - 90 * 1_000_000),
         ("90m", NOW_US - 90 * 60 * 1_000_000, NOW_US - 90 * 60 * 1_000_000),
         ("12h", NOW_US - 12 * HOUR_US, NOW_US - 12 * HOUR_US),
         ("2d", NOW_US - 48 * HOUR_US, NOW_US - 48 * HOUR_US),
@@ -25,6 +26,11 @@ NOW_US = 1_000 * HOUR_US
 def test_a_text_means_a_span(text: str, first: int, after: int) -> None:
     assert moment_after(text, now_us=NOW_US, end=False) == first
     assert moment_after(text, now_us=NOW_US, end=True) == after
+
+
+@pytest.mark.parametrize(("text", "us"), [("0", 0), ("0d", 0), ("90s", 90_000_000), ("00", None), ("1", None)])
+def test_no_time_at_all_needs_no_unit(text: str, us: int | None) -> None:
+    assert duration_us(text) == us
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ from artifactstore_protocols.event_types import (
     PackageFinalized,
     Payload,
     PayloadInvalid,
+    PayloadsRedacted,
     RetentionChanged,
     RetentionClassAdded,
     SchemaRequirementDeleted,
@@ -186,7 +187,7 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
         {"package_id": "p", "retention_class": "custom", "duration_us": 5, "expires_at_us": 7},
     ),
     "v1.entries.released": (
-        EntriesReleased(PACKAGE_ID, 2, "a", "é", 3, 2, 1, 9),
+        EntriesReleased(PACKAGE_ID, 2, "a", "é", 3, 2, 1, 9, ("a", "é")),
         {
             "package_id": PACKAGE_ID,
             "package_number": 2,
@@ -196,7 +197,12 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
             "package_links": 2,
             "package_directories": 1,
             "package_bytes": 9,
+            "keys": ["a", "é"],
         },
+    ),
+    "v1.payloads.redacted": (
+        PayloadsRedacted(((3, ONE), (9, TWO)), "asked"),
+        {"events": [[3, ONE], [9, TWO]], "reason": "asked"},
     ),
     "v1.package.annotated": (
         PackageAnnotated(PACKAGE_ID, 2, {"score": 4, "hosts": ["a"]}, ("old",)),

@@ -51,6 +51,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "usage": ("du",),
         "collecting": ("gc",),
         "purging": ("purge",),
+        "redacting": ("redact",),
         "verifying": ("verify", "repair"),
         "log_commands": ("replay", "events", "history"),
         "transfer": ("backup", "restore"),

@@ -1,6 +1,5 @@
 """The command that gives disk space back: gc."""
 
-import re
 from typing import Annotated, Final
 
 import typer
@@ -10,11 +9,11 @@ from artifactstore.cli.output import counted, progress_bar, say, say_json, size_
 from artifactstore.cli.runner import CONTINUES, EXIT_FAILED, NonzeroExit, invoker, on_store
 from artifactstore.json_output import to_json
 from artifactstore_protocols.collection import CollectionReport, ObjectTotals
+from artifactstore_protocols.moments import duration_us, time_text
 
 __all__ = ["register"]
 
-_DURATION: Final = re.compile(r"([0-9]{1,9})([smhdw])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_US: Final = 1_000_000
 
 
 def gc(
@@ -58,9 +57,9 @@ def gc(
 
 
 def _seconds(option: str, text: str) -> float:
-    if (found := _DURATION.fullmatch(text)) is None:
-        raise typer.BadParameter(f"{text!r} is no duration: 90s, 15m, 24h, 7d, 2w", param_hint=option)
-    return float(int(found[1]) * _SECONDS[found[2]])
+    if (found := duration_us(text)) is None:
+        raise typer.BadParameter(f"{text!r} is no duration: 0, 90s, 15m, 24h, 7d, 2w", param_hint=option)
+    return found / _US
 
 
 def _say(report: CollectionReport) -> None:
@@ -80,12 +79,17 @@ def _say(report: CollectionReport) -> None:
     for reason, totals in reasons.items():
         if totals.objects:
             say(f"{reason}: {_text(totals)}")
+    if report.waiting_until_at_us is not None:
+        until = time_text(report.waiting_until_at_us)
+        say(f"the grace of the last of them ends at {until}; the next gc after that deletes them, also the service's")
     if not report.listed:
         say("orphans: not looked for; add --orphan-age 24h, which lists all objects")
     if report.dry_run:
         say("a dry run; nothing was changed")
     else:
-        say(f"deleted {_text(report.deleted)}; the storage shrank by another {size_text(report.compacted_bytes)}")
+        say(f"deleted {_text(report.deleted)}")
+        if report.compacted_bytes:
+            say(f"compacting the storage gave {size_text(report.compacted_bytes)} back to the disk")
     for failure in report.failures:
         say(f"not done: {failure}; the next run tries again")
 

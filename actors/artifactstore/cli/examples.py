@@ -129,6 +129,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "gc": ("artifactstore gc --dry-run", "artifactstore gc", "artifactstore gc --grace 7d --json"),
         "purge": ("artifactstore purge \"$DIGEST\" --reason 'leaked key' --backup /mnt/backup/store",),
+        "redact": ("artifactstore redact text.txt --reason 'ticket 4711' --confirm-events 4 --backup /mnt/backup",),
         "replay": ("artifactstore replay --check", "artifactstore replay"),
         "events": (
             "artifactstore events --since 100",

@@ -35,7 +35,8 @@ def _complete_principals(incomplete: str) -> list[str]:
 
 
 _Since = Annotated[
-    str | None, typer.Option("--since", metavar="TIME", help="Created since: 7d (or m, h, w), or 2026-11-28[T14:30].")
+    str | None,
+    typer.Option("--since", metavar="TIME", help="Created since: 7d (or s, m, h, w), or 2026-11-28[T14:30]."),
 ]
 _Until = Annotated[
     str | None, typer.Option("--until", metavar="TIME", help="Created until then; a day counts to its end.")

@@ -21,7 +21,9 @@ After an interrupt, run the same command again to continue. It skips stored file
 Checks every file. Restores links, empty directories and, within the umask, executable bits. Overwrites nothing in
 DIR without --update; an archive replaces FILE. After an interrupt, run the same command again to continue.
 Exits 3 if some entries are not written, and lists them; the others are.""",
-        "package create": "Create an open package, to be filled step by step.",
+        "package create": """Create an open package, to be filled step by step.
+
+Prints its id.""",
         "package add": "Put files, directories or archives into an open package.",
         "package finalize": "Finalize a package; repeating the command gives the same answer.",
         "package annotate": """Say something about a package, also after it was finalized.
@@ -85,7 +87,9 @@ A package that a hold or a protected tag keeps is marked.""",
 
 It can be used wherever a class is taken, and never changes. The same class can be added again.""",
         "retention class list": "List the retention classes, also those that were added.",
-        "retention explain": "Say what keeps a package and until when, or what let it go.",
+        "retention explain": """Say what keeps a package and until when, or what lets it go.
+
+Names holds, protected tags, its retention, and each keep policy for its name with the rules that keep it.""",
         "expire": """Let packages go whose time is over. Their records and manifests stay.
 
 These are finalized packages whose retention has ended, and open ones that nobody touched for long. Holds, protected
@@ -105,10 +109,11 @@ its name keeps it. Only finalized packages are judged, by the time of their fina
         "retention policy show": "Show the keep policy of a group.",
         "retention policy list": "List all keep policies.",
         "retention policy delete": "Delete the keep policy of a group; its packages stay.",
-        "retention policy apply": """Let packages go that no keep policy and nothing else keeps.
+        "retention policy apply": """Let packages go that no keep policy keeps, also before their retention ends.
 
 Prints for each package the rules that keep it, or the policy by which it goes. Protected tags, holds and permanent
-retention always keep a package. `--dry-run` changes nothing.""",
+retention always keep a package; any other retention class does not. `--dry-run` changes nothing, and says how much
+time the retention of each package has left.""",
         "schema add": """Register the next version of a metadata schema.
 
 Supports a part of JSON Schema 2020-12, and refuses other keywords.""",
@@ -130,12 +135,17 @@ Checks both digests of every content. Without --from, says what is needed.
 Exits 3 if an object is still damaged or missing.""",
         "gc": """Delete what no package refers to, and give its disk space back.
 
-Other commands may run meanwhile. An object stays for the grace after its last package went. An interrupted run is
-continued by the next one.""",
+Other commands may run meanwhile. An object stays for the grace after its last package went, and the next run after
+that deletes it: run `gc` once a day, or let the service do it. An interrupted run is continued by the next one.""",
         "purge": """Destroy contents for good, in store and backups.
 
 For leaked secrets and personal data. No hold prevents it, and nothing undoes it. The files stay in their packages and
 cannot be read, and the store never takes the content again. The reason stays in the log: do not repeat the secret.""",
+        "redact": """Replace a text in the log for good, in store and backups.
+
+For names of persons and secrets in names, paths and metadata of packages. The log stays verifiable. A manifest that had
+the text cannot be printed any more. Without --confirm-events, says how many events have the text. Exits 1 if anything
+still has it.""",
         "replay": "Rebuild all tables from the log, and repair those that differ.",
         "events": """Print the log, one event a line; or export or import it.
 

@@ -1,8 +1,9 @@
 """Commands for keep policies: retention policy set, show, list, delete, apply."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -11,6 +12,7 @@ from artifactstore.cli.output import PAGE_BYTES, counted, flush_output, say, say
 from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, invoker, on_store
 from artifactstore.json_output import Json as JsonValue
 from artifactstore.json_output import timestamp, to_json
+from artifactstore_protocols.moments import age_text
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
@@ -54,6 +56,7 @@ def set_policy(
         typer.Option(metavar="GLOB", help="Keep packages with a tag that matches; repeat it for several patterns."),
     ] = None,
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore retention policy set`."""
     from artifactstore_protocols.keep_rules import KeepRules  # noqa: PLC0415 - `--help` does not need it
@@ -79,7 +82,7 @@ def _duration_us(text: str) -> int:
     from artifactstore_protocols.moments import duration_us  # noqa: PLC0415
 
     if (found := duration_us(text)) is None:
-        raise InvalidValue("duration", text[:60], "write 7d (or m, h, w)")
+        raise InvalidValue("duration", text[:60], "write 7d (or s, m, h, w)")
     return found
 
 
@@ -95,7 +98,7 @@ def show(group: _Group, *, json: Json = False) -> None:
     say(f"set    {timestamp(found.set_at_us)} by {found.set_by}, event {found.sequence}")
 
 
-def delete(group: _Group, *, json: Json = False) -> None:
+def delete(group: _Group, *, json: Json = False, _quiet: Quiet = False) -> None:
     """Run `artifactstore retention policy delete`."""
     on_store(lambda registry: registry.delete_keep_policy(group, principal=invoker()), interrupted=MAY_BE_DONE)
     if json:
@@ -125,7 +128,7 @@ def apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would go; change nothing.")] = False,
     yes_expire: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Let exactly N packages go, also if that is more than half of all."),
+        typer.Option(metavar="N", help="Let exactly N packages go, also if that is most of the group or store."),
     ] = None,
     json: Json = False,
     _quiet: Quiet = False,
@@ -134,13 +137,14 @@ def apply(
 
     async def work(registry: "Registry") -> None:
         going = kept = size_bytes = 0
+        now_us = time.time_ns() // 1000
         verdicts = registry.apply_keep_policies(group, dry_run=dry_run, yes_expire=yes_expire, principal=invoker())
         async with aclosing(verdicts):
             async for each in verdicts:
                 if json:
-                    say_json(to_json(each))
+                    say_json({**cast("Mapping[str, JsonValue]", to_json(each)), "is_kept": each.is_kept})
                 else:
-                    say(_verdict_text(each, dry_run=dry_run))
+                    say(_verdict_text(each, now_us if dry_run else None))
                 await flush_output(least_bytes=PAGE_BYTES)
                 if each.rule:
                     going, size_bytes = going + 1, size_bytes + each.bytes
@@ -153,10 +157,19 @@ def apply(
     on_store(work, interrupted="" if dry_run else CONTINUES)
 
 
-def _verdict_text(verdict: "KeepVerdict", *, dry_run: bool) -> str:
-    goes = "goes" if dry_run else "gone"
-    told = f"{goes}  {verdict.rule}" if verdict.rule else f"kept  {', '.join(verdict.kept_by)}"
-    return f"{verdict.package_id}  {timestamp(verdict.finalized_at_us)}  {verdict.name}  {told}"
+def _verdict_text(verdict: "KeepVerdict", now_us: int | None) -> str:
+    """Return the line of a package; a dry run gives the time, and says how long its retention would last."""
+    goes = "gone" if now_us is None else "goes"
+    told = f"kept  {', '.join(verdict.kept_by)}" if verdict.is_kept else f"{goes}  {verdict.rule}"
+    retention = "" if now_us is None else f"  ({_retention_text(verdict, now_us)})"
+    return f"{verdict.package_id}  {timestamp(verdict.finalized_at_us)}  {verdict.name}  {told}{retention}"
+
+
+def _retention_text(verdict: "KeepVerdict", now_us: int) -> str:
+    if verdict.expires_at_us is None:
+        return verdict.retention_class
+    left_us = verdict.expires_at_us - now_us
+    return f"{verdict.retention_class}, {f'{age_text(left_us)} left' if left_us > 0 else 'over'}"
 
 
 def _say_policy(policy: "KeepPolicy", *, json: bool) -> None:

@@ -18,7 +18,7 @@ _LEFT_OUT: Final = frozenset({"version"})
 
 
 def package_fields(record: "PackageRecord", shown: "Mapping[str, Json]", now_us: int) -> Generator[tuple[str, str]]:
-    """Yield the name and the text of each field, sizes with a unit and times without microseconds.
+    """Yield the name and the text of each field that says something, sizes with a unit, times without microseconds.
 
     Args:
         record: the package.
@@ -28,15 +28,14 @@ def package_fields(record: "PackageRecord", shown: "Mapping[str, Json]", now_us:
     described = {"metadata": record.metadata, "annotations": record.annotations}
     for name, value in shown.items():
         at_us = getattr(record, f"{name}_us", None)
-        if name in _LEFT_OUT:
+        if name in _LEFT_OUT or value is None or value in ([], {}) or (record.is_gone and name == "expires_at"):
             continue
         if name in described:
             yield name, metadata_text(described[name])
         elif name == "bytes":
             yield name, size_text(record.bytes)
         elif name == "retention_duration_us":
-            duration_us = record.retention_duration_us
-            yield name.removesuffix("_us"), "-" if duration_us is None else age_text(duration_us)
+            yield name.removesuffix("_us"), age_text(record.retention_duration_us or 0)
         elif name.endswith("_at") and isinstance(at_us, int) and isinstance(value, str):
             age = f"{age_text(now_us - at_us)} ago" if at_us <= now_us else f"in {age_text(at_us - now_us)}"
             yield name, f"{value[:19].replace('T', ' ')} UTC, {age}"

@@ -87,7 +87,7 @@ def create(
     if json:
         say_json(to_json(record))
     else:
-        say(f"{record.package_id}  {record.name}  {record.status}")
+        say(record.package_id)
 
 
 def add(

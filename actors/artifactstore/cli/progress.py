@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from artifactstore.cli.output import size_text
-from artifactstore.cli.progress_lines import found_text
+from artifactstore.cli.progress_lines import amount_text, found_text
 
 __all__ = ["bar"]
 
@@ -20,9 +20,8 @@ class _Amount(ProgressColumn):
     def render(self, task: Task) -> Text:
         if found := task.fields["found"]:
             return Text(found, style="progress.download")
-        text_of = task.fields["text_of"]
-        total = "?" if task.total is None else text_of(int(task.total))
-        return Text(f"{text_of(int(task.completed))} of {total}", style="progress.download")
+        total = None if task.total is None else int(task.total)
+        return Text(amount_text(int(task.completed), total, task.fields["text_of"]), style="progress.download")
 
 
 class _Rate(_Amount):

@@ -19,7 +19,15 @@ from msgspec import Struct
 from artifactstore.cli.output import printable, size_text
 from artifactstore.json_output import Json, json_text
 
-__all__ = ["JSON_EVERY_S", "PLAIN_EVERY_S", "ProgressLines", "elapsed_text", "found_text", "progress_lines"]
+__all__ = [
+    "JSON_EVERY_S",
+    "PLAIN_EVERY_S",
+    "ProgressLines",
+    "amount_text",
+    "elapsed_text",
+    "found_text",
+    "progress_lines",
+]
 
 PLAIN_EVERY_S: Final = 5.0
 """Seconds between two lines of text: often enough to see that a job works, and 720 lines an hour."""
@@ -44,6 +52,11 @@ def found_text(counts: Struct) -> str:
     if not getattr(counts, "scanning", False):
         return ""
     return f"{_count(counts, 'files_total')} files found, {size_text(_count(counts, 'bytes_total') or 0)}"
+
+
+def amount_text(done: int, total: int | None, text_of: Callable[[int], str]) -> str:
+    """Return what is done, and of how much if that is known: 3 of 7."""
+    return text_of(done) if total is None else f"{text_of(done)} of {text_of(total)}"
 
 
 class ProgressLines:
@@ -94,13 +107,12 @@ class ProgressLines:
         if phase == "scan":
             return found_text(self._counts)
         parts = [
-            f"{done} of {_count(self._counts, f'{name}_total')} {name}"
+            f"{amount_text(done, _count(self._counts, f'{name}_total'), str)} {name}"
             for name in _COUNTED
             if (done := _count(self._counts, name)) is not None
         ]
         if (size := _count(self._counts, "bytes")) is not None:
-            total = _count(self._counts, "bytes_total")
-            parts.append(size_text(size) if total is None else f"{size_text(size)} of {size_text(total)}")
+            parts.append(amount_text(size, _count(self._counts, "bytes_total"), size_text))
         return ", ".join(parts)
 
 

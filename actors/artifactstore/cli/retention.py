@@ -11,6 +11,7 @@ from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
 from artifactstore.cli.retention_classes import class_commands
 from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
 from artifactstore.json_output import to_json
+from artifactstore_protocols.life_cycle import RETENTION_ENDED
 from artifactstore_protocols.moments import time_text
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def set_retention(
         str,
         typer.Argument(
             metavar="CLASS|DURATION",
-            help="ephemeral, short, standard, long, permanent, an added class; or 30d (m, h, w) after it is finalized.",
+            help="ephemeral, short, standard, long, permanent, an added class; or 30d (s, m, h, w) after finalizing.",
             autocompletion=complete_retention,
         ),
     ],
@@ -48,7 +49,7 @@ def set_retention(
 
 def extend(
     package: _Id,
-    duration: Annotated[str, typer.Argument(metavar="DURATION", help="How much longer: 30d (or m, h, w).")],
+    duration: Annotated[str, typer.Argument(metavar="DURATION", help="How much longer: 30d (or s, m, h, w).")],
     key: Key = None,
     *,
     json: Json = False,
@@ -91,9 +92,9 @@ def explain(package: Package, *, json: Json = False) -> None:
     if json:
         say_json(to_json(report))
         return
-    kept = (
-        "is kept" if report.is_kept else "is gone" if report.package.is_gone else "goes with the next run of `expire`"
-    )
+    runs = ("expire" if rule == RETENTION_ENDED else "retention policy apply" for rule in report.goes_by)
+    goes = f"goes with the next run of {' or '.join(f'`{run}`' for run in runs)}"
+    kept = "is kept" if report.is_kept else "is gone" if report.package.is_gone else goes
     say(f"{report.package.package_id}  {report.package.name}  {kept}")
     for reason in report.reasons:
         say(f"  {reason}")

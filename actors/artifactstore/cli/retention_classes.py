@@ -23,7 +23,9 @@ def add_class(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name: a-z, 0-9, _ and -, the first a letter.")],
     duration: Annotated[
         str,
-        typer.Argument(metavar="DURATION", help="How long a package is kept after it was finalized: 90d (or m, h, w)."),
+        typer.Argument(
+            metavar="DURATION", help="How long a package is kept after it was finalized: 90d (or s, m, h, w)."
+        ),
     ],
     *,
     json: Json = False,

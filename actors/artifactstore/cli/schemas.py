@@ -96,10 +96,15 @@ def require(
 def unrequire(
     glob: Annotated[str, typer.Argument(metavar="NAME-GLOB", help="The glob, as it was given to `schema require`.")],
     *,
+    json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore schema unrequire`."""
     on_store(lambda registry: registry.unrequire_schema(glob, principal=invoker()), interrupted=MAY_BE_DONE)
+    if json:
+        say_json({"glob": glob})
+    else:
+        say(f"no longer required for {glob}")
 
 
 def _listed(schema: "MetadataSchema") -> str:

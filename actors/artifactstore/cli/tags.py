@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifactstore.cli.options import Json, Package, complete_tags
+from artifactstore.cli.options import Json, Package, Quiet, complete_tags
 from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
 from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
 from artifactstore.cli.table import ID, Column, Table, terminal_width
@@ -33,6 +33,7 @@ def set_tag(
         ),
     ] = None,
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore tag set`."""
     changed = on_store(
@@ -41,7 +42,7 @@ def set_tag(
     _say_tag(changed, json=json)
 
 
-def delete(tag: _Tag, *, json: Json = False) -> None:
+def delete(tag: _Tag, *, json: Json = False, _quiet: Quiet = False) -> None:
     """Run `artifactstore tag delete`."""
     on_store(lambda registry: registry.delete_tag(tag, principal=invoker()), interrupted=MAY_BE_DONE)
     if json:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from artifactstore.cli.options import Json, complete_packages
-from artifactstore.cli.output import counted, say, say_json, size_text
+from artifactstore.cli.output import counted, note, say, say_json, size_text
 from artifactstore.cli.runner import on_store
 from artifactstore.json_output import to_json
 from artifactstore_protocols.disk_usage import deduplication
+from artifactstore_protocols.globs import is_literal
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
@@ -48,6 +49,12 @@ def du(
         return await registry.disk_usage(given[0] if given else None)
 
     found = on_store(read)
+    if given and not found:
+        if is_literal(given[0]):
+            reason = f"no package has the name {given[0]!r}; for one package, add --unique"
+            raise typer.BadParameter(reason, param_hint="NAME-GLOB")
+        note(f"no name of a package matches {given[0]!r}")
+        return
     if json:
         for each in found:
             say_json({**_fields(each), "deduplication": deduplication(each.bytes, each.stored_bytes)})

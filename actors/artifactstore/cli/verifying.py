@@ -82,7 +82,7 @@ def verify(
 
 def _seconds_of(text: str) -> int:
     if (found := duration_us(text)) is None:
-        raise typer.BadParameter(f"{text!r} is no age: 12h, 30d, 8w", param_hint="--max-age")
+        raise typer.BadParameter(f"{text!r} is no age: 0, 12h, 30d, 8w", param_hint="--max-age")
     return found // _US
 
 

@@ -18,11 +18,11 @@ from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.keep_rules import Candidate, KeepRules
 from artifactstore_protocols.metadata import Metadata, is_metadata
 from artifactstore_protocols.state import LogState, Needs
-from artifactstore_protocols.views import KEEP_POLICIES, PACKAGES, TAGS
+from artifactstore_protocols.views import KEEP_POLICIES, PACKAGES, RETENTION, TAGS
 
-__all__ = ["keep_policies", "load_keep_policies", "next_group", "next_name_query"]
+__all__ = ["group", "keep_policies", "load_keep_policies", "next_group", "next_name_query"]
 
-_packages, _policies = LIVE[PACKAGES], LIVE[KEEP_POLICIES]
+_packages, _policies, _retention = LIVE[PACKAGES], LIVE[KEEP_POLICIES], LIVE[RETENTION]
 
 
 async def keep_policies(connection: AsyncConnection) -> list[KeepPolicy]:
@@ -40,26 +40,36 @@ def load_keep_policies(state: LogState, tables: ViewTables, needs: Needs, databa
         for group, rules in (yield lookup(_all_policies(tables[KEEP_POLICIES], database), [()])):
             state.keep_policies[group] = _rules_in(group, rules)
     state.groups.update((name, {}) for name in needs.groups)
-    for member in (yield from _members_of(needs.groups, tables, database)):
-        state.groups[member.name][member.candidate.package_id] = member.candidate
+    for name, candidate in (yield from _candidates(needs.groups, tables, database)):
+        state.groups[name][candidate.package_id] = candidate
 
 
-def _members_of(names: Iterable[str], tables: ViewTables, database: str) -> Steps[list[GroupMember]]:
-    """Return the finalized packages of these names that are there."""
+def _candidates(names: Iterable[str], tables: ViewTables, database: str) -> Steps[list[tuple[str, Candidate]]]:
+    """Return the finalized packages of these names that are there, each with its name."""
     keys = [(name,) for name in sorted(names)]
     if not keys:
         return []
     tags: dict[str, list[str]] = {}
     for package_id, tag in (yield lookup(_tags_of_name(tables[PACKAGES], tables[TAGS], database), keys)):
         tags.setdefault(package_id, []).append(tag)
-    rows = yield lookup(_members(tables[PACKAGES], database), keys)
+    rows = yield lookup(_finalized(tables[PACKAGES], database), keys)
     return [
-        GroupMember(
-            name,
-            Candidate(package_id, time_in("finalized_at", at_us), sequence, tuple(sorted(tags.get(package_id, ())))),
-            size_bytes,
-        )
-        for name, package_id, at_us, sequence, size_bytes in rows
+        (name, Candidate(package_id, time_in("finalized_at", at_us), sequence, tuple(sorted(tags.get(package_id, ())))))
+        for name, package_id, at_us, sequence in rows
+    ]
+
+
+def _members(name: str, database: str) -> Steps[list[GroupMember]]:
+    """Return the finalized packages of a name that are there."""
+    candidates = yield from _candidates([name], LIVE, database)
+    rows = yield lookup(_described(database), [(name,)])
+    described = {
+        package_id: (size, kept, None if end_us is None else time_in("expires_at", end_us))
+        for package_id, size, kept, end_us in rows
+    }
+    # One that went between both queries is left out.
+    return [
+        GroupMember(name, each, *described[each.package_id]) for _, each in candidates if each.package_id in described
     ]
 
 
@@ -72,7 +82,12 @@ async def next_group(connection: AsyncConnection, name: str | None, after: str) 
         after: the name after which the next one begins.
     """
     found = (await connection.execute(next_name_query(name, after))).one_or_none()
-    return [] if found is None else await run(connection, _members_of([found[0]], LIVE, connection.dialect.name))
+    return [] if found is None else await group(connection, found[0])
+
+
+async def group(connection: AsyncConnection, name: str) -> list[GroupMember]:
+    """Return the finalized packages of a name that are there."""
+    return await run(connection, _members(name, connection.dialect.name))
 
 
 def next_name_query(name: str | None, after: str) -> Select[*tuple[Any, ...]]:
@@ -97,11 +112,19 @@ def _all_policies(policies: Table, database: str) -> Query:
 
 
 @cache
-def _members(packages: Table, database: str) -> Query:
+def _finalized(packages: Table, database: str) -> Query:
     values = wanted(database, name=str)
     columns = packages.c
-    cells = (columns.name, columns.package_id, columns.finalized_at, columns.finalized_sequence, columns.total_bytes)
-    selected = select(*cells).where(columns.name == values["name"], _is_candidate(packages))
+    cells = (columns.name, columns.package_id, columns.finalized_at, columns.finalized_sequence)
+    return query(select(*cells).where(columns.name == values["name"], _is_candidate(packages)), values, database)
+
+
+@cache
+def _described(database: str) -> Query:
+    values = wanted(database, name=str)
+    joined = _packages.join(_retention, _retention.c.package_id == _packages.c.package_id)
+    cells = (_packages.c.package_id, _packages.c.total_bytes, _retention.c.retention_class, _retention.c.expires_at)
+    selected = select(*cells).select_from(joined).where(_packages.c.name == values["name"], _is_candidate(_packages))
     return query(selected, values, database)
 
 

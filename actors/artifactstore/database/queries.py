@@ -63,6 +63,7 @@ from artifactstore_protocols.package_references import (
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import path_key, tree_order
 from artifactstore_protocols.records import FileRecord, FoundEntry, MetadataSchema, PackageRecord, Tag
+from artifactstore_protocols.redaction import ManifestRedacted
 from artifactstore_protocols.storage import KeyRefused, KnownObject, Place
 from artifactstore_protocols.views import (
     CONTENTS,
@@ -605,15 +606,18 @@ async def manifest_bytes(connection: AsyncConnection, package_id: str) -> bytes 
 
     Raises:
         PayloadDiffers: the manifest does not match the digest in the event's record.
+        ManifestRedacted: the manifest was redacted.
     """
     query = (
-        select(events.c.sequence, events.c.payload_digest, events.c.payload)
+        select(events.c.sequence, events.c.payload_digest, events.c.payload, events.c.redacted_by)
         .join(_packages, _packages.c.finalized_sequence == events.c.sequence)
         .where(_packages.c.package_id == package_id, events.c.type == PACKAGE_FINALIZED.name)
     )
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         return None
+    if row.redacted_by is not None:
+        raise ManifestRedacted(package_id, row.payload_digest, row.redacted_by)
     payload = bytes(row.payload)
     check_payload(row.sequence, PACKAGE_FINALIZED.name, digest_of_payload(payload), row.payload_digest)
     return payload

@@ -93,10 +93,13 @@ events = Table(
     _text("idempotency_key", nullable=True),
     _text("payload_digest"),
     _bytes("payload"),
+    _integer("redacted_by", nullable=True),
+    _text("substitute_digest", nullable=True),
     Index(None, "event_id", unique=True),
     Index(None, "idempotency_key", unique=True),
     Index(None, "command_id"),
     Index(None, "subject", "sequence"),
+    Index(None, "redacted_by", sqlite_where=text("redacted_by IS NOT NULL")),
 )
 
 log_head = Table(

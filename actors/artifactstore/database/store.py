@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from artifactstore.database import (
     collectable,
     events,
@@ -46,6 +48,7 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.redaction import RedactionReport, RedactionRequest
 from artifactstore_protocols.retention import RetentionClass
 from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
@@ -57,6 +60,7 @@ from artifactstore_protocols.verification import DueKey, DueObjects, Verificatio
 __all__ = ["SqlEventStore"]
 
 _PROBE_TIMEOUT_S = 5.0
+_LEFTOVERS = "free space of the database still holds the text, because another process uses the database"
 
 
 class SqlEventStore:
@@ -134,7 +138,11 @@ class SqlEventStore:
 
     async def import_events(self, events: Sequence[StoredEvent], run: ImportRun) -> int:
         """Import events of another log."""
-        return await self._database.write(lambda transaction: import_events(transaction, events, run))
+        written = await self._database.write(lambda transaction: import_events(transaction, events, run))
+        is_end = bool(events) and events[-1].sequence == run.until.end.sequence
+        if is_end and run.head and await self.redactions(after=0, last=run.head):
+            await self._database.overwrite_leftovers()  # the other log may have redacted what was here
+        return written
 
     async def read_events(
         self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX
@@ -337,6 +345,20 @@ class SqlEventStore:
         """Return the places that purged contents ever had."""
         return await self._database.read(lambda connection: purged.places_of_purged(connection, addresses))
 
+    async def redact(self, request: RedactionRequest, *, now_us: int, command_id: str) -> RedactionReport:
+        """Redact a text. Then write the database file anew, since its free space has the payloads as they were."""
+        from artifactstore.database import redacting  # noqa: PLC0415 - it defines tables that only a replay uses
+
+        report = await self._database.write(
+            partial(redacting.redact, request=request, now_us=now_us, command_id=command_id), timeout_s=None
+        )
+        is_clean = await self._database.overwrite_leftovers()
+        return report if is_clean else replace(report, failures=(_LEFTOVERS,))
+
+    async def redactions(self, *, after: int, last: int) -> Mapping[int, int]:
+        """Return the redacted events of a range."""
+        return await self._database.read(lambda connection: events.redactions(connection, after, last))
+
     async def stats(self) -> StoreStats:
         """Return the totals and the last backup."""
         return await self._database.read(stats.stats)
@@ -412,6 +434,10 @@ class SqlEventStore:
     async def next_group(self, *, name: str | None, after: str) -> Sequence[GroupMember]:
         """Return the finalized packages of the next name."""
         return await self._database.read(lambda connection: keep_policies.next_group(connection, name, after))
+
+    async def group(self, name: str) -> Sequence[GroupMember]:
+        """Return the finalized packages of a name."""
+        return await self._database.read(lambda connection: keep_policies.group(connection, name))
 
     async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
         """Return what keeps packages from any policy."""

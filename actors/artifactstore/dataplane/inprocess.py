@@ -20,6 +20,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.storage import (
     BackendHealth,
+    Compaction,
     HeldFile,
     KnownObject,
     ListedObject,
@@ -124,7 +125,7 @@ class InProcessDataPlane:
         backend = self._backends.resolve(backend_id)
         return await self._threads.run(lambda: backend.list_keys(after=after, limit=limit))
 
-    async def compact(self, backend_id: str) -> int:
+    async def compact(self, backend_id: str) -> Compaction:
         """Give room back. It runs beside the other work, because it can take minutes."""
         backend = self._backends.resolve(backend_id)
         return await self._threads.compact(lambda: backend.compact(check_cancelled))

@@ -137,8 +137,9 @@ class _Restore:
                 if batch and batch[0].sequence > self._importer.head:
                     break
                 await self._importer.compare(batch)
+        store_id = await self._directory.store_id()
         await self._importer.begin()
-        if self._importer.head == 0 and (store_id := await self._directory.store_id()) is not None:
+        if self._importer.head == 0 and store_id is not None:
             await self._store.adopt_store_id(store_id)  # before any event, so that an interrupted restore does it again
 
     async def _where_they_are_now(self, named: Sequence[NamedObject]) -> list[NamedObject]:

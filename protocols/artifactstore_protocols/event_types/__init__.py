@@ -36,6 +36,7 @@ from artifactstore_protocols.event_types.package_created import PACKAGE_CREATED,
 from artifactstore_protocols.event_types.package_deleted import PACKAGE_DELETED, PackageDeleted
 from artifactstore_protocols.event_types.package_expired import PACKAGE_EXPIRED, PackageExpired
 from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALIZED, PackageFinalized
+from artifactstore_protocols.event_types.payloads_redacted import PAYLOADS_REDACTED, PayloadsRedacted
 from artifactstore_protocols.event_types.placing import Totals
 from artifactstore_protocols.event_types.retention_changed import RETENTION_CHANGED, RetentionChanged
 from artifactstore_protocols.event_types.retention_class_added import RETENTION_CLASS_ADDED, RetentionClassAdded
@@ -77,6 +78,7 @@ __all__ = [
     "PACKAGE_DELETED",
     "PACKAGE_EXPIRED",
     "PACKAGE_FINALIZED",
+    "PAYLOADS_REDACTED",
     "RETENTION_CHANGED",
     "RETENTION_CLASS_ADDED",
     "SCHEMA_REGISTERED",
@@ -114,6 +116,7 @@ __all__ = [
     "PackageFinalized",
     "Payload",
     "PayloadInvalid",
+    "PayloadsRedacted",
     "RetentionChanged",
     "RetentionClassAdded",
     "SchemaRequirementDeleted",
@@ -161,6 +164,7 @@ type Payload = (
     | ClockObserved
     | ClockConfirmed
     | ContentsPurged
+    | PayloadsRedacted
     | SchemaRequirementSet
     | SchemaRequirementDeleted
     | TokenCreated
@@ -198,6 +202,7 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         ClockObserved: CLOCK_OBSERVED,
         ClockConfirmed: CLOCK_CONFIRMED,
         ContentsPurged: CONTENTS_PURGED,
+        PayloadsRedacted: PAYLOADS_REDACTED,
         SchemaRequirementSet: SCHEMA_REQUIREMENT_SET,
         SchemaRequirementDeleted: SCHEMA_REQUIREMENT_DELETED,
         TokenCreated: TOKEN_CREATED,

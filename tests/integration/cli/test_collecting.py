@@ -1,5 +1,6 @@
 """`artifactstore gc`: what it prints, and how it refuses."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,14 @@ def test_disk_space_comes_back_after_a_deletion(cli: Cli, tree: Path) -> None:
     assert "entries of gone packages to release" in cli.ok("gc", "--dry-run").text
     first = cli.json("gc")
     assert (first["dry_run"], first["deleted"]["objects"], first["waiting"]["objects"] > 0) == (False, 0, True)
-    assert "kept for the grace" in cli.ok("gc", "--grace", "7d").text
-    assert cli.json("gc", "--grace", "0s")["deleted"] == first["waiting"]
-    assert "deleted 0 objects" in cli.ok("gc", "--grace", "0s", "--orphan-age", "0s").text
+    said = cli.ok("gc", "--grace", "7d").text
+    assert "kept for the grace" in said
+    until = cli.json("gc", "--grace", "7d")["waiting_until_at"]
+    assert f"the grace of the last of them ends at {until[:19]}Z; the next gc after that deletes them" in said
+    assert datetime.fromisoformat(until) - datetime.fromisoformat(first["waiting_until_at"]) == timedelta(days=6)
+    assert cli.json("gc", "--grace", "0")["deleted"] == first["waiting"]
+    assert cli.ok("gc", "--grace", "0", "--orphan-age", "0").text == "deleted 0 objects, 0 B\n"
+    assert cli.json("gc")["waiting_until_at"] is None
     assert cli.json("verify")["objects"] == 0
     assert cli.ok("manifest", package).text
 

@@ -195,6 +195,7 @@ COMMANDS = [
     ("repair",),
     ("gc",),
     ("purge",),
+    ("redact",),
     ("replay",),
     ("events",),
     ("history",),

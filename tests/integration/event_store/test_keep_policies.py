@@ -33,9 +33,18 @@ async def test_packages_are_read_one_name_at_a_time(store: EventStore, scribe: S
     tags = {each.candidate.package_id: each.candidate.tags for each in group}
     assert tags == {package_id_of(1): (), package_id_of(2): ("best",), package_id_of(3): ()}
     assert len({each.candidate.finalized_sequence for each in group}) == 3
+    for each in group:
+        package = await store.package(each.candidate.package_id)
+        assert (each.bytes, each.retention_class, each.expires_at_us) == (
+            package.bytes,
+            "standard",
+            package.expires_at_us,
+        )
     assert await store.next_group(name="night*", after="") == group
     for name, after in (("nightlies", ""), (None, "nightly")):
         assert await store.next_group(name=name, after=after) == []
+    assert await store.group("nightly") == group
+    assert await store.group("night*") == [], "a name, and no glob"
 
 
 async def test_what_keeps_a_package_from_every_policy_is_said(store: EventStore, scribe: Scribe) -> None:

@@ -76,7 +76,8 @@ class Described:
 
     def fits(self, schema: Mapping[str, Any], value: object) -> None:
         """Check a value against a schema of the document."""
-        Draft202012Validator({**schema, "components": self.document["components"]}).validate(value)
+        validator: Any = Draft202012Validator({**schema, "components": self.document["components"]})
+        validator.validate(value)
 
     def _operation(self, path: str, method: str) -> Mapping[str, Any] | None:
         for template, item in self.document["paths"].items():

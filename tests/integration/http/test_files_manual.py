@@ -2,7 +2,6 @@
 
 import subprocess
 import zipfile
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,9 +42,13 @@ async def environment(service: Service, tmp_path: Path) -> dict[str, str]:
 async def test_an_example_does_what_the_manual_says(environment: dict[str, str], tmp_path: Path, name: str) -> None:
     work = tmp_path / "work"
     work.mkdir()
-    run = partial(subprocess.run, capture_output=True, cwd=work, env=environment, check=False)
+    command = ["sh", "-eu", "-c", named(MANUAL, name).code]
+
+    def run() -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(command, capture_output=True, cwd=work, env=environment, check=False)
+
     with trio.fail_after(GUARD_S):
-        done = await trio.to_thread.run_sync(run, ["sh", "-eu", "-c", named(MANUAL, name).code])
+        done = await trio.to_thread.run_sync(run)
     assert (done.returncode, done.stderr) == (0, b"")
 
     def read(path: str) -> bytes:

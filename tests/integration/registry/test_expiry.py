@@ -94,6 +94,13 @@ async def test_what_is_due_goes_in_order_and_what_is_kept_stays(store: Registry,
     due = [each.package_id async for each in store.list_retention()]
     assert due == [sooner, later, held, tagged]
     assert due == [each.package_id async for each in store.list_retention("30d")]
+    await store.set_keep_policy("*", KeepRules(last=99))  # keep policies keep nothing from `expire`
+    report = await store.explain_retention(sooner)
+    assert (report.is_kept, report.goes_by, [each.kept_by for each in report.policies]) == (
+        False,
+        ("retention",),
+        [("last 99",)],
+    )
     head = len(await store.read_events())
     planned = await expired(store, dry_run=True)
     assert [(each.package_id, each.rule, each.sequence) for each in planned] == [

@@ -65,6 +65,50 @@ async def test_what_no_policy_keeps_goes_and_everything_else_says_what_keeps_it(
     assert (await registry.replay(check=True)).identical
 
 
+async def test_an_explanation_says_what_each_policy_does_at_its_next_run(registry: Registry, tree: Path) -> None:
+    ids = await nightlies(registry, tree, *["nightly"] * 3)
+    assert (await registry.explain_retention(ids[0])).policies == ()
+    one = await registry.set_keep_policy("nightly", KeepRules(last=1))
+    two = await registry.set_keep_policy("night*", KeepRules(last=2, tagged=("best",)))
+    await registry.set_keep_policy("other", KeepRules(last=1))
+
+    async def explained() -> list[tuple[bool, tuple[str, ...], list[tuple[str, ...]]]]:
+        reports = [await registry.explain_retention(each) for each in reversed(ids)]
+        for each in reports:
+            assert [(policy.group, policy.sequence) for policy in each.policies] == [
+                ("night*", two.sequence),
+                ("nightly", one.sequence),
+            ]
+        return [(each.is_kept, (*each.goes_by,), [policy.kept_by for policy in each.policies]) for each in reports]
+
+    newest, second, third = await explained()
+    assert newest == (True, (), [("last 2",), ("last 1",)])
+    assert second == (True, (), [("last 2",), ()])
+    assert third == (False, ("policy:night*",), [(), ()])
+    assert [each.rule for each in await applied(registry, dry_run=True)] == ["", "", third[1][0]]
+    reasons = (await registry.explain_retention(ids[0])).reasons
+    assert reasons[0].startswith("retention standard until ")
+    assert reasons[0].endswith("; keep policies do not wait for its end")
+    assert reasons[1:] == (
+        f"keep policy night* does not keep it (event {two.sequence})",
+        f"keep policy nightly does not keep it (event {one.sequence})",
+    )
+    await registry.set_tag("best", ids[0])
+    assert (await explained())[2] == (True, (), [("tagged best",), ()])
+    await registry.delete_tag("best")
+    hold = await registry.place_hold(ids[0], reason="an audit")
+    assert (await explained())[2] == (True, (), [(), ()])
+    await registry.release_hold(hold.hold_id)
+    await registry.set_retention(ids[0], "permanent")
+    assert (await explained())[2] == (True, (), [(), ()])
+    await registry.set_retention(ids[0], "standard")
+    await applied(registry)
+    gone = await registry.explain_retention(ids[0])
+    assert (gone.is_kept, gone.goes_by, gone.policies) == (False, (), ())
+    draft = (await registry.create_package("nightly")).package_id
+    assert (await registry.explain_retention(draft)).policies == ()
+
+
 async def test_one_group_is_applied_and_the_others_still_keep(registry: Registry, tree: Path) -> None:
     ids = await nightlies(registry, tree, "a1", "a1", "a2", "a2", "b")
     await registry.set_keep_policy("a*", KeepRules(last=1))
@@ -97,6 +141,17 @@ async def test_most_packages_go_only_by_their_exact_number(registry: Registry, t
     assert (await registry.stats()).packages == 12
     assert sum([bool(each.rule) async for each in registry.apply_keep_policies(yes_expire=11)]) == 11
     assert (await registry.stats()).packages == 1
+    assert sum([bool(each.rule) async for each in registry.apply_keep_policies(yes_expire=11)]) == 0
+
+
+async def test_most_packages_of_a_group_go_only_by_their_exact_number_in_a_large_store(
+    registry: Registry, tree: Path
+) -> None:
+    await nightlies(registry, tree, *["nightly"] * 11, *["other"] * 12)
+    await registry.set_keep_policy("night*", KeepRules(last=1))
+    with pytest.raises(TooMuchExpires, match=r"10 of 11 packages of 'night\*' would expire.*--yes-expire 10"):
+        await applied(registry, "night*")
+    assert sum(bool(each.rule) for each in await applied(registry)) == 10, "10 of 23 are less than half of the store"
 
 
 async def test_policies_are_in_a_backup_and_act_there(registry: Registry, tree: Path, tmp_path: Path) -> None:

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import trio
 
 from artifactstore import Registry, Settings, blocking, open_registry
 from artifactstore.environment import Environment, environment
-from artifactstore.errors import ClockDoubtful, InvalidValue, TokenInvalid, TokenNameTaken, TokenNotFound
+from artifactstore.errors import BackupRefused, ClockDoubtful, InvalidValue, TokenInvalid, TokenNameTaken, TokenNotFound
 from artifactstore_protocols.event_types import TokenCreated
 from artifactstore_protocols.tokens import Grant, make_secret
 from integration.registry.samples import plant, settings_in
 from integration.registry.test_expiry import Clock
+from integration.registry.test_store_ids import id_of
 
 DAY_US = 86_400_000_000
 
@@ -141,6 +143,21 @@ async def test_tokens_work_after_a_restore_and_not_after_an_import(
         await last.restore(tmp_path / "second")
         assert await states(last) == {"ci": "imported", "ci-2": "active"}
         await refusal_of(last, secret)
+
+
+async def test_a_backup_without_a_store_id_lets_nobody_in(registry: Registry, tmp_path: Path) -> None:
+    secret = await registry.create_token("ci", scopes=["read"])
+    await registry.backup(tmp_path / "backup")
+    kept = trio.Path(tmp_path / "backup" / "store-id")
+    assert await kept.read_text() == f"{await id_of(registry)}\n"
+    await kept.write_text("none\n")
+    async with open_registry(settings_in(tmp_path / "restored")) as restored:
+        with pytest.raises(BackupRefused, match="store-id in it holds no store id"):
+            await restored.restore(tmp_path / "backup")
+        await kept.unlink()
+        await restored.restore(tmp_path / "backup")
+        assert await states(restored) == {"ci": "imported"}
+        await refusal_of(restored, secret)
 
 
 async def test_a_secret_is_in_no_file_and_in_no_log_line(

@@ -15,6 +15,7 @@ from artifactstore.cli.progress_lines import (
     elapsed_text,
     progress_lines,
 )
+from artifactstore_protocols.collection import CollectionProgress
 from artifactstore_protocols.records import IngestProgress, ReplayProgress, TransferProgress, VerifyProgress
 
 SCANNING = IngestProgress(0, 3000, 0, 5 << 20, scanning=True)
@@ -108,6 +109,7 @@ def test_json_ends_with_a_failure_that_is_raised_on(capsys: pytest.CaptureFixtur
     [
         (VerifyProgress(1, 3, 10, 30), "1 of 3 objects, 10 B of 30 B", {"objects_done", "objects_total"}),
         (ReplayProgress(7, 9), "7 of 9 events", {"events_done", "events_total"}),
+        (CollectionProgress(239, 2048), "239 objects, 2.0 KiB", {"objects_done", "objects_total"}),
         (TransferProgress(7, 9, 2048, None), "7 of 9 events, 2.0 KiB", {"events_done", "events_total"}),
     ],
     ids=lambda value: type(value).__name__,

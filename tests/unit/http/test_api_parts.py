@@ -89,10 +89,11 @@ def test_any_header_is_read(accept: str) -> None:
 def test_a_schema_fits_what_json_output_makes(value: Struct) -> None:
     schemas = Schemas()
     schema = {**schemas.of(type(value)), "components": {"schemas": schemas.components}}
+    validator: Any = Draft202012Validator(schema)
     shown: Any = to_json(value)
-    Draft202012Validator(schema).validate(shown)
-    assert not Draft202012Validator(schema).is_valid({**shown, "further": 1})
-    assert not Draft202012Validator(schema).is_valid({})
+    validator.validate(shown)
+    assert not validator.is_valid({**shown, "further": 1})
+    assert not validator.is_valid({})
 
 
 def test_a_code_is_the_name_of_its_error() -> None:
