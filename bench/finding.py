@@ -122,6 +122,8 @@ async def questions(registry: Registry) -> dict[str, Question]:
         "find --path part-0000/report.txt --limit 10": entries(EntryFilter(path="part-0000/report.txt")),
         "find --path 'crash*' (1 or 10 files)": entries(EntryFilter(path="crash*")),
         "find --name crash.log (1 or 10 files)": entries(EntryFilter(name="crash.log")),
+        "find --name '*.log' (1 or 10 files)": entries(EntryFilter(name="*.log")),
+        "find --path '**/*.tar.gz' (no file)": entries(EntryFilter(path="**/*.tar.gz")),
         "find --digest of one file": entries(EntryFilter(digest=report.content_address)),
         "find --digest, SHA-256": entries(EntryFilter(digest=report.sha256)),
         "find --name of no file": entries(EntryFilter(name="nothing.txt")),

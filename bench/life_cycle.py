@@ -73,8 +73,8 @@ _STATEMENTS: Final = (
     """,
     """
     INSERT INTO storage_locations $numbers
-    SELECT $digest, 'local', 'blake3/' || substr($hex, 1, 2) || '/' || substr($hex, 3, 2) || '/' || $hex, 'immediate',
-      'not_required', CASE WHEN n <= $own THEN 'live' ELSE 'condemned' END, 'intact', $now,
+    SELECT $digest, 'local', 'blake3/' || substr($hex, 1, 2) || '/' || substr($hex, 3, 2) || '/' || $hex, 0, 0,
+      CASE WHEN n <= $own THEN 'live' ELSE 'condemned' END, 'intact', $now,
       CASE WHEN n <= $own THEN NULL WHEN n <= $older THEN $now - 2 * $day ELSE $now END,
       CASE WHEN n <= $own THEN NULL ELSE 'replaced' END, 1, 1 FROM numbers
     """,

@@ -83,9 +83,11 @@ docs/how-to/leaving-out
 docs/how-to/metadata
 docs/how-to/exporting
 docs/how-to/reading-packages
+docs/how-to/http-files
 docs/how-to/keeping
 docs/how-to/embedding
 docs/how-to/ci
+docs/how-to/tokens
 docs/how-to/postgresql
 docs/how-to/backup
 docs/how-to/verifying
@@ -93,6 +95,8 @@ docs/how-to/policies
 docs/how-to/space
 docs/how-to/collecting
 docs/how-to/purging
+docs/how-to/redacting
+docs/how-to/http-api
 docs/how-to/testing-actors
 examples/README
 protocols/README

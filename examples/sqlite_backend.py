@@ -29,6 +29,7 @@ from artifactstore.blocking import open_registry
 from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.storage import (
     BackendHealth,
+    Compaction,
     KeyTaken,
     ListedObject,
     ObjectDamaged,
@@ -186,14 +187,14 @@ class SqliteBackend:
         with faults("list"), contextlib.closing(self._connect()) as database:
             return [ListedObject(*row) for row in database.execute(query, (time.time(), after, limit))]
 
-    def compact(self, check_cancelled: Callable[[], None]) -> int:  # noqa: ARG002 - it is one step
+    def compact(self, check_cancelled: Callable[[], None]) -> Compaction:  # noqa: ARG002 - it is one step
         """SQLite gives free pages back when it writes the file anew, in one transaction."""
         with faults("compact"), contextlib.closing(self._connect()) as database:
             pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
             (before,) = database.execute(pages).fetchone()
             database.execute("VACUUM").close()
             (after,) = database.execute(pages).fetchone()
-            return max(0, int(before) - int(after))
+            return Compaction(max(0, int(before) - int(after)))
 
     def health(self) -> BackendHealth:
         total = free = latency = failure = None

@@ -50,6 +50,7 @@ from artifactstore_protocols.event_types import (
     PackageExpired,
     PackageFinalized,
     Payload,
+    PayloadsRedacted,
     RetentionChanged,
     RetentionClassAdded,
     SchemaRequirementDeleted,
@@ -57,6 +58,8 @@ from artifactstore_protocols.event_types import (
     StoreVerified,
     TagDeleted,
     TagSet,
+    TokenCreated,
+    TokenRevoked,
     Totals,
     encode_payload,
     type_of,
@@ -80,6 +83,7 @@ __all__ = [
     "ApplyKeepPolicy",
     "Condemn",
     "Create",
+    "CreateAToken",
     "Delete",
     "DeleteAKeepPolicy",
     "DeleteATag",
@@ -101,6 +105,7 @@ __all__ = [
     "Replace",
     "Retain",
     "Retire",
+    "RevokeAToken",
     "SetAKeepPolicy",
     "SetATag",
     "Step",
@@ -487,6 +492,21 @@ class AddAClass:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateAToken:
+    """Somebody creates a token, which never ends or ended long ago."""
+
+    name: str
+    ends: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeAToken:
+    """Somebody revokes a token."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Extend:
     """Somebody extends a retention."""
 
@@ -542,6 +562,8 @@ type Step = (
     | Purge
     | Release
     | AddAClass
+    | CreateAToken
+    | RevokeAToken
     | Retain
     | Extend
     | Observe
@@ -618,6 +640,8 @@ _STEPS = st.one_of(
     st.builds(Purge, st.sampled_from([(b"x",), (b"yy",), (b"x", b"yy")])),
     st.builds(Release, st.integers(1, 3)),
     st.builds(AddAClass, st.sampled_from(["forever", "release"]), st.integers(1, 2)),
+    st.builds(CreateAToken, st.sampled_from(["ci", "cd"]), st.booleans()),
+    st.builds(RevokeAToken, st.sampled_from(["ci", "cd"])),
     st.builds(Retain, st.sampled_from([1, 1, 2]), st.sampled_from(["forever", *RETENTION_CLASSES, "", 1, 10**15])),
     st.builds(Extend, st.sampled_from([1, 1, 2]), st.sampled_from([1, 10**15]), _TIMES),
     st.builds(Delete, st.sampled_from([1, 2, 2]), st.booleans(), _TIMES),
@@ -722,12 +746,23 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(KeepPolicySet, text, metadata),
         st.builds(RetentionClassAdded, text, st.integers(0, 2**53 - 1)),
         st.builds(KeepPolicyDeleted, text),
+        st.builds(
+            TokenCreated,
+            text,
+            st.lists(text, max_size=2).map(tuple),
+            st.lists(text, max_size=2).map(tuple),
+            st.none() | number,
+            st.binary(max_size=32),
+            uuids,
+        ),
+        st.builds(TokenRevoked, text, text),
         st.builds(PackageDeleted, text, text),
         st.builds(ClockObserved, number),
         st.builds(ClockConfirmed, number),
         st.builds(HoldPlaced, text, text, text),
         st.builds(HoldReleased, text, text),
         st.builds(ContentsPurged, st.just((b"1" * 32, b"2" * 32)), st.just(()) | keys, text),
+        st.builds(PayloadsRedacted, st.just(((1, b"1" * 32), (7, b"2" * 32))), text),
         st.builds(RetentionChanged, text, text, st.none() | number, st.none() | number),
         st.builds(PackageExpired, text, text, number, number),
         st.builds(SchemaRequirementSet, text, text),

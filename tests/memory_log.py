@@ -53,6 +53,8 @@ from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.purging import PurgeContents
 from artifactstore_protocols.releasing import ReleaseEntries
 from artifactstore_protocols.state import LogState
+from artifactstore_protocols.token_records import CreateToken, RevokeToken
+from artifactstore_protocols.tokens import secret_digest
 from artifactstore_protocols.verification import VerifiedKey
 from artifactstore_protocols.views import (
     FILES,
@@ -69,6 +71,7 @@ from command_strategies import (
     ApplyKeepPolicy,
     Condemn,
     Create,
+    CreateAToken,
     Delete,
     DeleteAKeepPolicy,
     DeleteATag,
@@ -88,6 +91,7 @@ from command_strategies import (
     Require,
     Retain,
     Retire,
+    RevokeAToken,
     SetAKeepPolicy,
     SetATag,
     Step,
@@ -173,6 +177,8 @@ class MemoryLog:
                 return ReleaseEntries(package_id_of(step.package), step.first, step.last)
             case Observe():
                 return (ConfirmClock if step.confirmed else ObserveClock)(step.at_us)
+            case CreateAToken() | RevokeAToken():
+                return _of_tokens(step)
             case PlaceAHold() | Release() | Retain() | Extend() | AddAClass():
                 return _of_keeping(step)
             case Annotate():
@@ -272,6 +278,14 @@ def _of_keeping(step: PlaceAHold | Release | Retain | Extend | AddAClass) -> Com
             return SetRetention(package_id_of(step.package), CUSTOM, step.retention)
         case Extend():
             return ExtendRetention(package_id_of(step.package), step.duration_us, step.as_of_us)
+
+
+def _of_tokens(step: CreateAToken | RevokeAToken) -> Command:
+    if isinstance(step, RevokeAToken):
+        return RevokeToken(step.name, "leaked")
+    digest = secret_digest(package_id_of(1), step.name)
+    globs = ("*", "nightly-*")
+    return CreateToken(step.name, ("read", "tag"), globs, 1 if step.ends else None, digest, package_id_of(1))
 
 
 def _of_requirements(step: Require | Unrequire) -> Command:

@@ -47,6 +47,7 @@ from artifactstore_protocols.views import (
     RETENTION,
     SCHEMAS,
     TAGS,
+    TOKENS,
     TOTALS,
     VALUES,
     VIEWS,
@@ -172,6 +173,7 @@ class MemoryViews:
         for row in self.rows(TAGS):
             state.set_tag(text_of(row, "tag"), TagState(text_of(row, "package_id"), bool(row["protected"])))
         state.keep_policies.update(self.keep_rules())
+        state.tokens.update((text_of(row, "name"), row["revoked_at"] is not None) for row in self.rows(TOKENS))
         state.classes.update((text_of(row, "name"), number_of(row, "duration_us")) for row in self.rows(CLASSES))
         state.groups.update(self.groups())
         self._retain(state, events)

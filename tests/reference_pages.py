@@ -24,7 +24,8 @@ from artifactstore.config import ENVIRONMENT
 from artifactstore.doctor.checks import CHECKS
 from artifactstore.http.metrics import RequestCounts, Sources, exposition
 from artifactstore.http.overview import Overview, overview_of
-from artifactstore_protocols import canonical, collection, records
+from artifactstore_protocols import canonical, collection, records, token_records
+from artifactstore_protocols.error_codes import code_of
 from artifactstore_protocols.event_types import EVENT_TYPES, PACKAGE_FINALIZED, Payload, PayloadInvalid
 from artifactstore_protocols.supervision.lifecycle import mermaid
 from documents import ROOT
@@ -50,6 +51,9 @@ _JSON: Mapping[str, tuple[type[Struct] | str, ...]] = MappingProxyType(
         "tag delete": ("tag",),
         "tag list": (records.Tag,),
         "tag log": (records.HistoryEntry,),
+        "token create": ("name, secret",),
+        "token list": (token_records.Token,),
+        "token revoke": (token_records.Token,),
         "export": (records.ExportReport,),
         "backup": (records.BackupReport, records.BackupCheck),
         "restore": (records.RestoreReport,),
@@ -253,14 +257,14 @@ def errors_page() -> str:
     """Every error with its code, its message and its meaning."""
     rows: list[tuple[str, str, str]] = []
     for node, texts in errors_of():
-        code = re.search(r"^ +code[^=]* = '([\w-]+)'$", ast.unparse(node), re.MULTILINE)
-        name = _code(node.name) + ("" if code is None else f" (code `{code[1]}`)")
+        name = f"{_code(node.name)} (`{code_of(node.name)}`)"
         said, _ = _prose(ast.get_docstring(node))
         rows.append((name, " or ".join(_code(text) for text in texts if len(text.split()) > 2), _cell(said)))
     return _page(
         "Errors",
-        "Python programs import the errors from `artifactstore.errors`; the facts are their attributes. `…` stands "
-        "for names and numbers. What an operator can do about some of them, beyond what the message says, is in the "
+        "Python programs import the errors from `artifactstore.errors`; the facts are their attributes. The name in "
+        "brackets is the `code` of an error of the [HTTP API](../how-to/http-api.md). `…` stands for names and "
+        "numbers. What an operator can do about some of them, beyond what the message says, is in the "
         "[manual](../OPERATOR.md#trouble).\n",
         _table(("error", "message", "meaning"), sorted(rows)),
     )

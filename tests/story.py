@@ -13,6 +13,7 @@ from command_strategies import (
     ApplyKeepPolicy,
     Condemn,
     Create,
+    CreateAToken,
     Delete,
     DeleteAKeepPolicy,
     DeleteATag,
@@ -33,6 +34,7 @@ from command_strategies import (
     Require,
     Retain,
     Retire,
+    RevokeAToken,
     SetAKeepPolicy,
     SetATag,
     Step,
@@ -250,6 +252,13 @@ STORY: list[Step] = [
     Retire(((b"yy", 9),), "orphan"),
     Remove(((b"yy", 9),)),
     Condemn((b"only",)),
+    CreateAToken("ci"),
+    CreateAToken("ci"),
+    CreateAToken("cd", ends=True),
+    RevokeAToken("ci"),
+    RevokeAToken("ci"),
+    RevokeAToken("nobody"),
+    CreateAToken("ci", ends=True),
 ]
 
 

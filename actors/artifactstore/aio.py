@@ -47,6 +47,7 @@ from artifactstore_protocols.records import (
 from artifactstore_protocols.retention import RetentionClass
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
+from artifactstore_protocols.token_records import Token
 
 __all__ = ["AsyncioRegistry", "open_registry"]
 
@@ -194,6 +195,10 @@ class AsyncioRegistry:
     set_keep_policy = _awaitable(Registry.set_keep_policy)
     get_keep_policy = _awaitable(Registry.get_keep_policy)
     delete_keep_policy = _awaitable(Registry.delete_keep_policy)
+    create_token = _awaitable(Registry.create_token)
+    get_token = _awaitable(Registry.get_token)
+    revoke_token = _awaitable(Registry.revoke_token)
+    identify = _awaitable(Registry.identify)
     get_package = _awaitable(Registry.get_package)
     list_files = _awaitable(Registry.list_files)
     diff_packages = _awaitable(Registry.diff_packages)
@@ -212,6 +217,7 @@ class AsyncioRegistry:
     repair = _awaitable(Registry.repair)
     collect_garbage = _awaitable(Registry.collect_garbage)
     purge = _awaitable(Registry.purge)
+    redact = _awaitable(Registry.redact)
     replay = _awaitable(Registry.replay)
     stats = _awaitable(Registry.stats)
     disk_usage = _awaitable(Registry.disk_usage)
@@ -327,6 +333,10 @@ class AsyncioRegistry:
     def list_keep_policies(self) -> AsyncGenerator[KeepPolicy]:
         """Iterate over all keep policies, in the order of their groups."""
         return _items(self.portal.iterate(Registry.list_keep_policies))
+
+    def list_tokens(self) -> AsyncGenerator[Token]:
+        """Iterate over all tokens, in the order of their names."""
+        return _items(self.portal.iterate(Registry.list_tokens))
 
     def apply_keep_policies(
         self,

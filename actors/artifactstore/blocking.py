@@ -47,6 +47,7 @@ from artifactstore_protocols.records import (
 from artifactstore_protocols.retention import RetentionClass
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
+from artifactstore_protocols.token_records import Token
 
 __all__ = ["BlockingPackage", "BlockingPackagePath", "BlockingRegistry", "open_registry"]
 
@@ -139,6 +140,10 @@ class BlockingRegistry:
     set_keep_policy = _blocking(Registry.set_keep_policy)
     get_keep_policy = _blocking(Registry.get_keep_policy)
     delete_keep_policy = _blocking(Registry.delete_keep_policy)
+    create_token = _blocking(Registry.create_token)
+    get_token = _blocking(Registry.get_token)
+    revoke_token = _blocking(Registry.revoke_token)
+    identify = _blocking(Registry.identify)
     get_package = _blocking(Registry.get_package)
     list_files = _blocking(Registry.list_files)
     diff_packages = _blocking(Registry.diff_packages)
@@ -157,6 +162,7 @@ class BlockingRegistry:
     repair = _blocking(Registry.repair)
     collect_garbage = _blocking(Registry.collect_garbage)
     purge = _blocking(Registry.purge)
+    redact = _blocking(Registry.redact)
     replay = _blocking(Registry.replay)
     stats = _blocking(Registry.stats)
     disk_usage = _blocking(Registry.disk_usage)
@@ -273,6 +279,10 @@ class BlockingRegistry:
     def list_keep_policies(self) -> Generator[KeepPolicy]:
         """Iterate over all keep policies, in the order of their groups."""
         return _items(self.portal, self.portal.iterate(Registry.list_keep_policies))
+
+    def list_tokens(self) -> Generator[Token]:
+        """Iterate over all tokens, in the order of their names."""
+        return _items(self.portal, self.portal.iterate(Registry.list_tokens))
 
     def apply_keep_policies(
         self,

@@ -161,14 +161,19 @@ class Collection:
         """
         await self._delete(objects)
         for backend_id in await self._storage.ask(ListBackends()):
-            await self._compact(backend_id)
+            if not await self._compact(backend_id):
+                self._note(f"{backend_id}: another process reads it, so its write-ahead log still has the bytes")
         return self._report(dry_run=False)
 
-    async def _compact(self, backend_id: str) -> None:
+    async def _compact(self, backend_id: str) -> bool:
+        """Compact a backend, and return whether none of the deleted bytes is left in it, as far as that is known."""
         try:
-            self._compacted_bytes += await self._storage.ask(CompactStorage(backend_id), timeout=NO_TIME_LIMIT)
+            compaction = await self._storage.ask(CompactStorage(backend_id), timeout=NO_TIME_LIMIT)
         except StorageError as error:
             self._note(str(error))
+            return True
+        self._compacted_bytes += compaction.freed_bytes
+        return compaction.is_whole
 
     async def _release(self) -> None:
         """Release the entries of packages that are gone."""

@@ -106,6 +106,7 @@ if TYPE_CHECKING:
     )
     from artifactstore_protocols.paths import PathRefused
     from artifactstore_protocols.purging import ContentPurged, PurgeUnconfirmed
+    from artifactstore_protocols.redaction import ManifestRedacted, RedactionImpossible, RedactionUnconfirmed
     from artifactstore_protocols.retention import RetentionClassTaken, UnknownRetentionClass
     from artifactstore_protocols.root_markers import CollectionRefused
     from artifactstore_protocols.schema_requirements import SchemaNotRequired, SchemaRequired
@@ -137,6 +138,7 @@ if TYPE_CHECKING:
         UnhandledMessage,
         UnknownChild,
     )
+    from artifactstore_protocols.tokens import TokenInvalid, TokenNameTaken, TokenNotFound
     from artifactstore_protocols.unfinished_import import ImportUnfinished
 
 __all__ = [
@@ -186,6 +188,7 @@ __all__ = [
     "LogNotEmpty",
     "MailboxFull",
     "ManifestInvalid",
+    "ManifestRedacted",
     "MetadataKeyTaken",
     "NoCiFound",
     "NoTemporaryDirectory",
@@ -220,6 +223,8 @@ __all__ = [
     "PurgeUnconfirmed",
     "RangeRefused",
     "RecordInvalid",
+    "RedactionImpossible",
+    "RedactionUnconfirmed",
     "Refusal",
     "Refused",
     "RepairSourceRefused",
@@ -254,6 +259,9 @@ __all__ = [
     "TagNotFound",
     "TagProtected",
     "TargetRefused",
+    "TokenInvalid",
+    "TokenNameTaken",
+    "TokenNotFound",
     "TooManyFiles",
     "TooMuchExpires",
     "TreeTooLarge",
@@ -287,10 +295,12 @@ _MODULES = (
     "artifactstore_protocols.ci",
     "artifactstore_protocols.paths",
     "artifactstore_protocols.purging",
+    "artifactstore_protocols.redaction",
     "artifactstore_protocols.retention",
     "artifactstore_protocols.root_markers",
     "artifactstore_protocols.storage",
     "artifactstore_protocols.supervision",
+    "artifactstore_protocols.tokens",
     "artifactstore.database.asyncio_thread",
     "artifactstore.database.errors",
     "artifactstore.ingest.actor",

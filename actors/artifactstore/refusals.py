@@ -4,7 +4,6 @@ The errors from `StoreClosed` to `WrongProcess` concern programs that embed a st
 closed, or from a thread, event loop or process that cannot use it.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -30,7 +29,6 @@ __all__ = [
 ]
 
 
-@dataclass(eq=False)
 class FileNotInPackage(ArtifactStoreError):
     """The package has no such file, or no such path."""
 
@@ -39,7 +37,6 @@ class FileNotInPackage(ArtifactStoreError):
     template = "package {self.package_id} has no {self.path!r}; `artifactstore tree {self.package_id}` lists its paths"
 
 
-@dataclass(eq=False)
 class LinkLeadsNowhere(ArtifactStoreError):
     """A symbolic link on the way of a path leads to nothing in the package.
 
@@ -64,7 +61,6 @@ class LinkLeadsNowhere(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class NotADirectory(ArtifactStoreError):
     """The path in a package leads to a file, which has no items."""
 
@@ -73,7 +69,6 @@ class NotADirectory(ArtifactStoreError):
     template = "{self.path!r} is a file of package {self.package_id}, not a directory"
 
 
-@dataclass(eq=False)
 class NotAFile(ArtifactStoreError):
     """The path is a symbolic link or a directory, which has no bytes.
 
@@ -106,7 +101,6 @@ class NoThreadLeft(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class TargetRefused(ArtifactStoreError):
     """Content cannot be written to this path."""
 
@@ -115,7 +109,6 @@ class TargetRefused(ArtifactStoreError):
     template = "cannot write to {self.path!r}: {self.reason}"
 
 
-@dataclass(eq=False)
 class ExportIncomplete(ArtifactStoreError):
     """Some of the entries of an export were not written. All other entries were.
 
@@ -148,7 +141,6 @@ class WaitsForItself(ArtifactStoreError):
     template = "a callback runs in the store's thread and cannot wait for the store; hand the work to another thread"
 
 
-@dataclass(eq=False)
 class WrongEventLoop(ArtifactStoreError):
     """A registry was opened or called where its event loop does not run. Nothing was done.
 
@@ -173,7 +165,6 @@ class WrongEventLoop(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class BlocksEventLoop(ArtifactStoreError):
     """A blocking registry was opened or called in an event loop, which it would block. Nothing was done.
 
@@ -192,7 +183,6 @@ class BlocksEventLoop(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class WrongProcess(ArtifactStoreError):
     """The registry was opened before a fork, by another process, whose threads run the store. Nothing was done.
 
@@ -204,7 +194,6 @@ class WrongProcess(ArtifactStoreError):
     template = "this store was opened by process {self.opened_in}, before a fork; open one after the fork"
 
 
-@dataclass(eq=False)
 class LogFilePartial(ArtifactStoreError):
     """A log file begins with a later event, and the call needs a file that begins with the first event of the log.
 
@@ -221,7 +210,6 @@ class LogFilePartial(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class BackupRefused(ArtifactStoreError):
     """The directory is not a backup, or is a backup that cannot be used for this call.
 
@@ -235,7 +223,6 @@ class BackupRefused(ArtifactStoreError):
     template = "cannot use {self.directory!r} as a backup: {self.reason}"
 
 
-@dataclass(eq=False)
 class RepairSourceRefused(ArtifactStoreError):
     """The source of a repair is not there, or is no directory.
 
@@ -249,7 +236,6 @@ class RepairSourceRefused(ArtifactStoreError):
     template = "cannot repair from {self.source!r}: {self.reason}"
 
 
-@dataclass(eq=False)
 class WrongStorageRoot(ArtifactStoreError):
     """Nearly every object that the log names is missing, so this is probably another store's object root.
 

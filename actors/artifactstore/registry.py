@@ -8,10 +8,10 @@ A method that needs a large module, such as export or backup, imports it when ca
 """
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import outcome
 import rfc8785
@@ -58,7 +58,7 @@ from artifactstore_protocols.commands import (
     SetTag,
     UnrequireSchema,
 )
-from artifactstore_protocols.dataplane import FileSource
+from artifactstore_protocols.dataplane import SERVED_CHUNK_BYTES, FileSource
 from artifactstore_protocols.disk_usage import UNIQUE_PACKAGES_MAX, NameUsage, UniqueUsage
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import EventStore
@@ -144,6 +144,7 @@ from artifactstore_protocols.records import (
     VerifyProgress,
     VerifyReport,
 )
+from artifactstore_protocols.redaction import RedactionReport
 from artifactstore_protocols.retention import (
     DEFAULT_RETENTION,
     RETENTION_CLASSES,
@@ -155,8 +156,10 @@ from artifactstore_protocols.selection import EVERYTHING, Selection
 from artifactstore_protocols.storage import HeldFile, KnownObject, StorageError
 from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.supervision import ActorStopped, SupervisorSnapshot
+from artifactstore_protocols.token_records import Token
+from artifactstore_protocols.tokens import ALL_PACKAGES, Grant, Scope, Secret
 
-__all__ = ["DEFAULT_PRINCIPAL", "Registry", "StoreClosed"]
+__all__ = ["DEFAULT_PRINCIPAL", "PackageReads", "Registry", "StoreClosed", "event_store", "package_reads"]
 
 _PAGE = 500
 DEFAULT_PRINCIPAL = "anonymous"
@@ -949,6 +952,92 @@ class Registry:
             yield each
 
     @checked
+    async def create_token(
+        self,
+        name: str,
+        *,
+        scopes: Sequence[Scope],
+        packages: Sequence[str] = (ALL_PACKAGES,),
+        expires: str = "90d",
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> Secret:
+        """Create a token for the service, and return its secret, which nothing can show again.
+
+        If the outcome is unknown, revoke the token and create another one: its secret is lost.
+
+        Args:
+            name: 1 to 100 of A-Z, a-z, 0-9, `.`, `_` and `-`, the first a letter or a digit. No other token has or had
+                this name. The principal of what the token does is `token:` and the name.
+            scopes: what the token may do: `read`, `write`, `tag`, `delete`, `admin`. No scope includes another one.
+            packages: globs for the names of the packages with which it may do so. One with `admin` is for all.
+            expires: when it ends: `90d` (or m, h, w) from now, a day, a time, or `never`.
+            principal: the principal.
+
+        Raises:
+            TokenNameTaken: a token of this name exists or existed.
+            ClockDoubtful: the clock is behind the time that the store saw last, or more than 31 days ahead of it.
+            InvalidValue: the name, a scope, a glob or the expiry is none.
+        """
+        from artifactstore.access_tokens import create_token  # noqa: PLC0415 - see above
+
+        return await create_token(
+            self._store,
+            lambda command: self._commit(command, principal, None),
+            name,
+            scopes=scopes,
+            packages=packages,
+            expires=expires,
+        )
+
+    @checked
+    async def get_token(self, name: str) -> Token:
+        """Return a token, without its secret.
+
+        Raises:
+            TokenNotFound: there is no such token.
+        """
+        from artifactstore.access_tokens import get_token  # noqa: PLC0415 - see above
+
+        return await get_token(self._store, name)
+
+    @checked
+    async def list_tokens(self) -> AsyncGenerator[Token]:
+        """Yield every token in the order of the names, also those that were revoked, have expired or were imported."""
+        from artifactstore.access_tokens import listed_tokens  # noqa: PLC0415 - see above
+
+        async with aclosing(listed_tokens(self._store)) as tokens:
+            async for each in tokens:
+                yield each
+
+    @checked
+    async def revoke_token(self, name: str, reason: str, *, principal: str = DEFAULT_PRINCIPAL) -> Token:
+        """Revoke a token for good, and return it. A token that is revoked already does not change.
+
+        Args:
+            name: the name of the token, which is never used again.
+            reason: why, in 1 to 200 printable characters.
+            principal: the principal.
+
+        Raises:
+            TokenNotFound: there is no such token.
+        """
+        from artifactstore.access_tokens import revoke_token  # noqa: PLC0415 - see above
+
+        return await revoke_token(self._store, lambda command: self._commit(command, principal, None), name, reason)
+
+    @checked
+    async def identify(self, secret: str) -> Grant:
+        """Return what the token of a secret allows. It works from its creation until its end or its revocation.
+
+        Raises:
+            TokenInvalid: no token of this store has the secret, or the token is revoked or has expired, or the text is
+                no secret. The error does not say which.
+        """
+        from artifactstore.access_tokens import identify  # noqa: PLC0415 - see above
+
+        return await identify(self._store, secret)
+
+    @checked
     async def get_package(self, package: str) -> PackageRecord:
         """Return a package.
 
@@ -1157,11 +1246,13 @@ class Registry:
         finally:
             stream.close()
 
-    async def _open_object(self, content_address: str, offset: int, length: int | None) -> Stream[bytes]:
+    async def _open_object(
+        self, content_address: str, offset: int, length: int | None, chunk_bytes: int = SERVED_CHUNK_BYTES
+    ) -> Stream[bytes]:
         (known,) = await self._known([content_address])
         if isinstance(known, ContentPurged):
             raise known
-        return await self._actors.storage.ask(ServeObject(known, offset, length), timeout=NO_TIME_LIMIT)
+        return await self._actors.storage.ask(ServeObject(known, offset, length, chunk_bytes), timeout=NO_TIME_LIMIT)
 
     async def _contents(self, content_addresses: Sequence[str]) -> tuple[bytes | StorageError, ...]:
         found = await self._known(content_addresses)
@@ -1309,6 +1400,7 @@ class Registry:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             NotFinalized: the package is open.
             SameStore: the other store is this one.
+            UnknownRetentionClass: the other store does not have the retention class.
             SchemaDiffers: the other store has another schema of the same name and version.
             SchemaRequired, SchemaViolated: the other store requires another schema for packages of this name.
             ObjectMissing, ObjectDamaged: an object cannot be copied. The copy stays open.
@@ -1339,6 +1431,7 @@ class Registry:
             NotFinalized: the package is open.
             PackageGone: it was open when it was deleted or expired.
             PayloadDiffers: the bytes in the log do not match the manifest digest.
+            ManifestRedacted: the manifest was redacted.
         """
         package_id = await self._package_id(package)
         record = await self._store.package(package_id)
@@ -1702,6 +1795,47 @@ class Registry:
         )
 
     @checked
+    async def redact(
+        self,
+        text: str,
+        *,
+        reason: str,
+        confirm_events: int | None = None,
+        backups: Sequence[Path] = (),
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> RedactionReport:
+        """Replace a text in the names, paths and metadata of all packages for good: a name of a person, or a secret.
+
+        The log keeps its records, sequences and digests, and gets an event that says so without the text. Tables follow
+        from the redacted log. The manifest of a package that had the text cannot be printed or verified any more.
+        Other writers wait meanwhile. A repeated call completes an interrupted one.
+
+        Args:
+            text: the text, part of one name between two slashes. Case matters.
+            reason: why, in 1 to 200 printable characters. It stays in the log, so do not repeat the text.
+            confirm_events: the number of events that the text is replaced in. Without it, nothing is changed.
+            backups: the directories of backups. Each is brought up to date, without the text.
+            principal: the principal.
+
+        Raises:
+            RedactionUnconfirmed: `confirm_events` is another number. The error has the right one.
+            RedactionImpossible: an event would break a rule of the log, as if a path became too long.
+            InvalidValue: the text is too short, or the reason or the principal repeats it.
+            ImportUnfinished: an import is unfinished.
+        """
+        from artifactstore.redacting import redact  # noqa: PLC0415 - see above
+
+        return await redact(
+            self._store,
+            self.backup,
+            text=text,
+            reason=reason,
+            confirm_events=confirm_events,
+            backups=backups,
+            principal=principal,
+        )
+
+    @checked
     async def replay(
         self, *, check: bool = False, progress: Callable[[ReplayProgress], None] | None = None
     ) -> ReplayReport:
@@ -1790,6 +1924,41 @@ class Registry:
         )
 
 
+class PackageReads(NamedTuple):
+    """How the service reads packages. Programs have the methods of `Registry`, which check more and promise more.
+
+    Attributes:
+        entry: returns the entry at a path of a package by their ids, `paths.path_key` for the path; None if there is
+            none.
+        open_object: opens a range of an object as a stream: content address, offset, length and length of the chunks.
+        read_objects: reads small objects, and compares them with their digests.
+        whole_object: opens a whole object, for archives.
+        chosen_entries: returns the entries of a package that an archive takes.
+    """
+
+    entry: Callable[[str, str], Awaitable[FileRecord | None]]
+    open_object: Callable[[str, int, int | None, int], Awaitable[Stream[bytes]]]
+    read_objects: Callable[[Sequence[str]], Awaitable[Sequence[bytes | StorageError]]]
+    whole_object: Callable[[str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+    chosen_entries: Callable[[str, ExportChoice], Awaitable[Sequence[FileRecord]]]
+
+
+def package_reads(registry: Registry) -> PackageReads:
+    """Return how the service reads the packages of a store."""
+
+    async def chosen(package_id: str, choice: ExportChoice) -> Sequence[FileRecord]:
+        _package_id, found = await registry._chosen(package_id, choice, may_leave_out=False)  # noqa: SLF001
+        return found.entries
+
+    return PackageReads(
+        registry._store.file,  # noqa: SLF001 - it reads by content address, which no program needs
+        registry._open_object,  # noqa: SLF001
+        registry._contents,  # noqa: SLF001
+        registry._object,  # noqa: SLF001
+        chosen,
+    )
+
+
 def _duration_us(text: str) -> int:
     """Return a duration in microseconds.
 
@@ -1799,6 +1968,15 @@ def _duration_us(text: str) -> int:
     if (found := duration_us(text)) is None:
         raise InvalidValue("duration", text[:60], "write 30d, or with s, m, h or w")
     return found
+
+
+def event_store(registry: Registry) -> EventStore:
+    """Return the log and the tables of an open registry, for a front door that narrows what its callers may read.
+
+    Raises:
+        StoreClosed, WrongEventLoop: as the methods of the registry.
+    """
+    return registry._store  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of the class above
 
 
 async def _here[T](work: Callable[[], Awaitable[T]]) -> T:

@@ -5,6 +5,7 @@ trio that receives the signals one by one and stops in order. A SIGINT or SIGHUP
 started stays ignored, because `nohup` and shells set that for background jobs.
 """
 
+import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable, Generator
@@ -120,6 +121,8 @@ def run[T](work: Callable[[StopSignals], Awaitable[T]], *, orderly: int = 1) -> 
             signals.listen(None)
 
     signals = StopSignals(orderly=orderly)
+    gc.freeze()  # what was imported is no garbage
+    gc.enable()  # the command line begins without
     with _handled(signals.put):
         return trio.run(go)
 

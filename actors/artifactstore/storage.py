@@ -28,7 +28,14 @@ from artifactstore_protocols.messages import (
     Stream,
     VerifyObjects,
 )
-from artifactstore_protocols.storage import BackendHealth, HeldFile, ListedObject, ObjectMissing, StorageError
+from artifactstore_protocols.storage import (
+    BackendHealth,
+    Compaction,
+    HeldFile,
+    ListedObject,
+    ObjectMissing,
+    StorageError,
+)
 
 __all__ = ["StorageActor"]
 
@@ -82,7 +89,9 @@ class StorageActor(Actor[StorageRole]):
             raise RangeRefused(message.offset, message.length, size_bytes)
 
         async def chunks() -> AsyncGenerator[bytes]:
-            opened = self._plane.serve_object(known, offset=message.offset, length=message.length)
+            opened = self._plane.serve_object(
+                known, offset=message.offset, length=message.length, chunk_bytes=message.chunk_bytes
+            )
             async with opened as parts:
                 async for chunk in parts:
                     yield chunk
@@ -131,7 +140,7 @@ class StorageActor(Actor[StorageRole]):
         return tuple(await self._plane.list_objects(message.backend_id, after=message.after, limit=message.limit))
 
     @handles(CompactStorage, mode=Concurrent(_COMPACTIONS), on_cancel=OnCancel.CANCEL)
-    async def compact(self, message: CompactStorage) -> int:
+    async def compact(self, message: CompactStorage) -> Compaction:
         """Give the room of deleted objects back."""
         return await self._plane.compact(message.backend_id)
 

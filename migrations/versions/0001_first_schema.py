@@ -49,6 +49,26 @@ def _create_schemas() -> None:
     )
 
 
+def _create_tokens() -> None:
+    op.create_table(
+        "access_tokens",
+        text("name"),
+        text("scopes"),
+        octets("packages"),
+        integer("expires_at", nullable=True),
+        octets("digest"),
+        text("store_id"),
+        text("created_by"),
+        integer("created_at"),
+        integer("revoked_at", nullable=True),
+        text("revoked_by", nullable=True),
+        text("revoked_reason", nullable=True),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("name", name="pk_access_tokens"),
+    )
+    op.create_index("ix_access_tokens_digest", "access_tokens", ["digest"])
+
+
 def _create_rules() -> None:
     op.create_table(
         "keep_policies",
@@ -97,12 +117,18 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         text("idempotency_key", nullable=True),
         text("payload_digest"),
         octets("payload"),
+        integer("redacted_by", nullable=True),
+        text("substitute_digest", nullable=True),
         sa.PrimaryKeyConstraint("sequence", name="pk_events"),
     )
     op.create_index("ix_events_event_id", "events", ["event_id"], unique=True)
     op.create_index("ix_events_idempotency_key", "events", ["idempotency_key"], unique=True)
     op.create_index("ix_events_command_id", "events", ["command_id"])
     op.create_index("ix_events_subject_sequence", "events", ["subject", "sequence"])
+    redacted = sa.text("redacted_by IS NOT NULL")
+    op.create_index(
+        "ix_events_redacted_by", "events", ["redacted_by"], sqlite_where=redacted, postgresql_where=redacted
+    )
 
     head = op.create_table(
         "log_head",
@@ -112,6 +138,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         text("import_event_id", nullable=True),
         text("import_command", nullable=True),
         text("store_id"),
+        text("restored_store_id", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_log_head"),
         sa.CheckConstraint("id = 1", name=op.f("ck_log_head_single_row")),
     )
@@ -221,7 +248,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         sa.PrimaryKeyConstraint("digest_primary", name="pk_contents"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_contents_digest_sha256", "contents", ["digest_sha256"])
+    op.create_index("ix_contents_sha256_start", "contents", [sa.text("substr(digest_sha256, 1, 8)")])
 
     op.create_table(
         "artifact_files",
@@ -240,16 +267,19 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.create_index(
         "ix_artifact_files_digest_primary_package_number", "artifact_files", ["digest_primary", "package_number"]
     )
-    name = sa.text("substr(path_key, length(rtrim(path_key, replace(path_key, '/', ''))) + 1)")
-    op.create_index("ix_artifact_files_name", "artifact_files", [name, sa.text("package_number")])
+    above = "rtrim(path_key, replace(path_key, '/', ''))"
+    before_ending = "rtrim(path_key, replace(replace(path_key, '/', ''), '.', ''))"
+    ending = f"substr('/' || path_key, length({before_ending}) + 1)"
+    name_key = f"(({ending} || '/') || substr({before_ending}, length({above}) + 1))"
+    op.create_index("ix_artifact_files_name", "artifact_files", [sa.text(name_key), sa.text("package_number")])
 
     op.create_table(
         "storage_locations",
         octets("digest_primary"),
         text("backend_id"),
         text("object_key"),
-        text("retrieval_tier"),
-        text("restore_status"),
+        integer("retrieval_tier"),
+        integer("restore_status"),
         text("state"),
         text("integrity"),
         integer("stored_at", nullable=True),
@@ -257,14 +287,18 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         text("rule", nullable=True),
         integer("sequence"),
         integer("verified_sequence"),
-        sa.PrimaryKeyConstraint("digest_primary", "backend_id", "object_key", name="pk_storage_locations"),
-        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_storage_locations_key",
+        "storage_locations",
+        ["digest_primary", "backend_id", sa.text("substr(object_key, 78)")],
+        unique=True,
     )
     current = "state <> 'retired' AND state <> 'removed'"
     op.create_index(
         "ix_storage_locations_verified",
         "storage_locations",
-        ["verified_sequence", "digest_primary", "backend_id", "object_key"],
+        ["verified_sequence"],
         sqlite_where=sa.text(current),
         postgresql_where=sa.text(current),
     )
@@ -360,11 +394,13 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.create_index("ix_artifact_parents_parent_id_package_number", "artifact_parents", ["parent_id", "package_number"])
 
     _create_rules()
+    _create_tokens()
 
 
 def downgrade() -> None:
     for table in (
         "store_totals",
+        "access_tokens",
         "purged_contents",
         "keep_policies",
         "added_retention_classes",

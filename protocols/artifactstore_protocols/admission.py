@@ -26,6 +26,7 @@ from artifactstore_protocols.event_types import (
     OBJECTS_RETIRED,
     OBJECTS_STORED,
     PACKAGE_EXPIRED,
+    PAYLOADS_REDACTED,
     ClockConfirmed,
     EventType,
     PackageFinalized,
@@ -55,13 +56,14 @@ _FOLLOWS: Final = frozenset(
         (ENTRIES_RELEASED.name, OBJECTS_CONDEMNED.name),
         (OBJECTS_FLAGGED.name, OBJECTS_RESTORED.name),
         (PACKAGE_EXPIRED.name, PACKAGE_EXPIRED.name),
+        (PAYLOADS_REDACTED.name, PAYLOADS_REDACTED.name),
     }
 )
 """Pairs of event types of which the second may directly follow the first in one command.
 
 An ingest reprieves objects, stores objects, adds entries, retires superseded keys and condemns contents that it
 replaced. A collector releases entries and condemns their contents. A verification flags objects and clears flags. Keep
-policies let several packages go.
+policies let several packages go. A redaction names many events.
 """
 
 
@@ -114,7 +116,7 @@ def examine(stored: StoredEvent, *, in_parts: bool = False) -> Examined:
     try:
         payload = stored.decode()
         if isinstance(payload, PackageFinalized):
-            payload = read_manifest(payload)
+            payload = read_manifest(payload, redacted=event.redacted_by is not None)
         kind = event_type(event.type)
         check_place(stored.sequence, kind.name)
         _check_event(event)

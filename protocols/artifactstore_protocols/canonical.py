@@ -14,7 +14,6 @@ created, and a payload with more items than `items_allowed` returns is refused.
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from typing import Never, cast
@@ -73,7 +72,6 @@ _NEXT_BYTE = -1
 _RESERVED = 28
 
 
-@dataclass(eq=False)
 class NotEncodable(ArtifactStoreError):
     """The value has no canonical encoding.
 
@@ -87,7 +85,6 @@ class NotEncodable(ArtifactStoreError):
     template = "cannot be encoded at {self.where}: {self.reason}"
 
 
-@dataclass(eq=False)
 class NotCanonical(ArtifactStoreError):
     """The bytes are not the canonical encoding of any value.
 

@@ -5,7 +5,6 @@ or empty gives no key.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -93,7 +92,6 @@ CI_SYSTEMS: Final = (
 """The systems that are known, in the order in which they are looked for."""
 
 
-@dataclass(eq=False)
 class NoCiFound(ArtifactStoreError):
     """No environment variable tells that this is a run of a known CI system."""
 

@@ -57,6 +57,7 @@ from artifactstore_protocols.names import check_name
 from artifactstore_protocols.object_keys import parse_key
 from artifactstore_protocols.purging import PurgeContents
 from artifactstore_protocols.releasing import ReleaseEntries
+from artifactstore_protocols.token_records import CreateToken, RevokeToken
 from artifactstore_protocols.typed import check_fields
 from artifactstore_protocols.verification import VERIFIED_OBJECTS_MAX, Sample, VerifiedKey
 
@@ -589,6 +590,8 @@ type Command = (
     | ObserveClock
     | ConfirmClock
     | PurgeContents
+    | CreateToken
+    | RevokeToken
     | RequireSchema
     | UnrequireSchema
 )

@@ -9,7 +9,6 @@ packages.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol, override
 
@@ -19,6 +18,7 @@ from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
 from artifactstore_protocols.storage import (
     BackendHealth,
+    Compaction,
     HeldFile,
     KnownObject,
     ListedObject,
@@ -30,6 +30,7 @@ from artifactstore_protocols.system_errors import in_words, remedy_of
 
 __all__ = [
     "NOWHERE",
+    "SERVED_CHUNK_BYTES",
     "DataPlane",
     "FileSource",
     "IngestResult",
@@ -49,6 +50,9 @@ __all__ = [
 NOWHERE: Final[Mapping[ContentAddress, Place]] = MappingProxyType({})
 """An empty mapping of places."""
 
+SERVED_CHUNK_BYTES: Final = 8 << 20
+"""The length of the chunks of a served object, unless a reader asks for another."""
+
 type VerifyStatus = Literal["ok", "damaged", "missing"]
 
 
@@ -56,7 +60,6 @@ class SourceError(ArtifactStoreError):
     """The base class of errors in a source of bytes to ingest. Nothing of the source was stored."""
 
 
-@dataclass(eq=False)
 class SourceRefused(SourceError):
     """The path is not an ordinary file inside its root. It was not opened, or not read.
 
@@ -70,7 +73,6 @@ class SourceRefused(SourceError):
     template = "{self.path!r} is refused: {self.reason}; only ordinary files can be ingested"
 
 
-@dataclass(eq=False)
 class SourceUnreadable(SourceError):
     """The file could not be opened or read.
 
@@ -88,7 +90,6 @@ class SourceUnreadable(SourceError):
         return f"{self.path!r} cannot be read: {in_words(self.cause)}; {remedy}"
 
 
-@dataclass(eq=False)
 class SourceChanged(SourceError):
     """The file changed while it was read: its size, its kind or one of its times.
 
@@ -102,7 +103,6 @@ class SourceChanged(SourceError):
     template = "{self.path!r} changed while it was read: {self.reason}; ingest it when nobody writes to it"
 
 
-@dataclass(eq=False)
 class SourceDiffers(SourceError):
     """The file does not hold the expected content.
 
@@ -116,7 +116,6 @@ class SourceDiffers(SourceError):
     template = "{self.path!r} does not hold {self.expected}; take another copy of it"
 
 
-@dataclass(eq=False)
 class SourceTruncated(SourceError):
     """The stream ended before its declared size.
 
@@ -130,7 +129,6 @@ class SourceTruncated(SourceError):
     template = "the stream ended after {self.received_bytes} of {self.expected_bytes} bytes; send it again"
 
 
-@dataclass(eq=False)
 class SourceOverrun(SourceError):
     """The stream continued beyond its declared size.
 
@@ -144,7 +142,6 @@ class SourceOverrun(SourceError):
     template = "the stream exceeds its declared {self.expected_bytes} bytes; declare its true size or none"
 
 
-@dataclass(eq=False)
 class RangeRefused(ArtifactStoreError):
     """The range does not lie within the object.
 
@@ -318,7 +315,12 @@ class DataPlane(Protocol):
         ...
 
     def serve_object(
-        self, known: KnownObject, *, offset: int = 0, length: int | None = None
+        self,
+        known: KnownObject,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        chunk_bytes: int = SERVED_CHUNK_BYTES,
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Open an object and iterate over its bytes, or a range of them, in large chunks.
 
@@ -329,6 +331,7 @@ class DataPlane(Protocol):
             known: the object.
             offset: the first byte, at most the size of the object.
             length: the number of bytes to serve; None for all bytes up to the end.
+            chunk_bytes: the length of each chunk but the last. Short chunks need less memory, and more time.
 
         Raises:
             ObjectMissing: the object does not exist. Raised on entry.
@@ -376,7 +379,7 @@ class DataPlane(Protocol):
         """Return the objects of a backend; see `StorageBackend.list_keys`."""
         ...
 
-    async def compact(self, backend_id: str) -> int:
+    async def compact(self, backend_id: str) -> Compaction:
         """Give the room of deleted objects back to the device; see `StorageBackend.compact`."""
         ...
 

@@ -14,7 +14,7 @@ from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.paths import check_path
 from artifactstore_protocols.records import EntryKind
-from artifactstore_protocols.storage import Place, RestoreStatus, RetrievalTier
+from artifactstore_protocols.storage import RESTORE_NUMBERS, TIER_NUMBERS, Place, RestoreStatus, RetrievalTier
 
 __all__ = [
     "BACKEND_CHARACTERS_MAX",
@@ -43,8 +43,6 @@ _SHOWN_CHARACTERS: Final = 80
 _FILE_FIELDS: Final = 6
 _LINK_FIELDS: Final = 3
 _DIRECTORY_FIELDS: Final = 2
-_TIERS: Final = frozenset({"immediate", "archive"})
-_RESTORES: Final = frozenset({"not_required", "required", "in_progress", "restored"})
 
 
 class Entry(NamedTuple):
@@ -169,7 +167,7 @@ def check_object(stored: StoredObject) -> None:
     check_digest("SHA-256", sha256)
     _check_size(size_bytes)
     check_place(backend_id, object_key)
-    if tier not in _TIERS or restore not in _RESTORES:
+    if tier not in TIER_NUMBERS or restore not in RESTORE_NUMBERS:
         raise InvalidValue("retrieval state", f"{tier}, {restore}"[:_SHOWN_CHARACTERS], "no storage backend answers so")
 
 

@@ -4,8 +4,6 @@ Every message says what is wrong and what to do. Every error is a `Refusal`: an 
 and does not crash.
 """
 
-from dataclasses import dataclass
-
 from artifactstore_protocols.supervision.errors import Refusal
 
 __all__ = ["ArtifactStoreError", "InvalidValue"]
@@ -15,7 +13,6 @@ class ArtifactStoreError(Refusal):
     """The base class of every error that artifactstore raises on purpose."""
 
 
-@dataclass(eq=False)
 class InvalidValue(ArtifactStoreError):
     """A value does not have the required form.
 

@@ -32,10 +32,12 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.redaction import RedactionReport, RedactionRequest
 from artifactstore_protocols.retention import RetentionClass
 from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
+from artifactstore_protocols.token_records import StoredToken, TokenFrame
 from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
 from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
 
@@ -56,7 +58,8 @@ class LogReading(Struct, frozen=True):
         free_bytes: the free space where the log is stored; None if it is unknown.
         read_only: the reason why the store cannot be written; None if it can.
         unfinished: the import that must finish before anything else can be written; None if there is none.
-        store_id: the random id of the database that keeps the log. The log does not contain it. None if there is none.
+        store_id: the random id of the database that keeps the log. In the log, only tokens name it. None if there is
+            none.
         recorded_at_us: the time of the last event, in microseconds since 1970 UTC; 0 in an empty log.
     """
 
@@ -222,8 +225,13 @@ class EventStore(Protocol):
         """Return the package with this id, or raise `PackageNotFound`."""
         ...
 
-    async def find_package(self, text: str, *, prefer_open: bool = False) -> PackageRecord:
-        """Return the package that a text names; see `package_references.search_package`, also for the errors."""
+    async def find_package(
+        self, text: str, *, prefer_open: bool = False, within: Sequence[str] | None = None
+    ) -> PackageRecord:
+        """Return the package that a text names; see `package_references.search_package`, also for the errors.
+
+        With `within`, a package whose name matches none of these globs is as if it were not there.
+        """
         ...
 
     async def packages(self, page: PackageListing) -> Sequence[PackageRecord]:
@@ -244,6 +252,13 @@ class EventStore(Protocol):
 
     async def files(self, package_id: str) -> tuple[PackageRecord, Sequence[FileRecord]]:
         """Return a package and its entries in the `paths.tree_order` of their keys.
+
+        Raise `PackageNotFound` or `PackageGone`.
+        """
+        ...
+
+    async def file_page(self, package_id: str, *, after: str, limit: int) -> Sequence[FileRecord]:
+        """Return up to `limit` entries of a package after a path key, in the order of their keys.
 
         Raise `PackageNotFound` or `PackageGone`.
         """
@@ -356,6 +371,20 @@ class EventStore(Protocol):
         """Return every place that those of the contents ever had that were purged, with the sizes of the contents."""
         ...
 
+    async def redact(self, request: RedactionRequest, *, now_us: int, command_id: str) -> RedactionReport:
+        """Replace a text in the payloads of the log, and project the log again, in one transaction.
+
+        Raises:
+            RedactionUnconfirmed: the request does not confirm the number of events. Nothing was changed.
+            RedactionImpossible: an event would break a rule of the log. Nothing was changed.
+            ImportUnfinished: an import is unfinished.
+        """
+        ...
+
+    async def redactions(self, *, after: int, last: int) -> Mapping[int, int]:
+        """Return the redacted events of a range of the log, each with the sequence of the event that redacts it."""
+        ...
+
     async def stats(self) -> StoreStats:
         """Return the totals and the last runs, at a cost that no number of rows changes."""
         ...
@@ -387,8 +416,11 @@ class EventStore(Protocol):
         """Return a tag, or None."""
         ...
 
-    async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
-        """Return up to `limit` tags after a name, in the bytewise order of their names."""
+    async def tags(self, *, after: str, limit: int, within: Sequence[str] | None = None) -> Sequence[Tag]:
+        """Return up to `limit` tags after a name, in the bytewise order of their names.
+
+        With `within`, only tags of packages whose name matches one of these globs are returned.
+        """
         ...
 
     async def retention_classes(self) -> Sequence[RetentionClass]:
@@ -397,6 +429,29 @@ class EventStore(Protocol):
 
     async def keep_policies(self) -> Sequence[KeepPolicy]:
         """Return all keep policies, in the bytewise order of their groups. There are at most `KEEP_POLICIES_MAX`."""
+        ...
+
+    async def tokens(self, *, after: str, limit: int) -> Sequence[StoredToken]:
+        """Return up to `limit` tokens after a name, in the bytewise order of their names."""
+        ...
+
+    async def token(self, name: str) -> StoredToken | None:
+        """Return a token, or None."""
+        ...
+
+    async def token_frame(self) -> TokenFrame:
+        """Return what decides beside a token whether it works."""
+        ...
+
+    async def find_token(self, digest_in: Callable[[str], bytes]) -> tuple[TokenFrame, StoredToken | None]:
+        """Return the frame, and the token whose digest the function returns for the frame's store id; None without.
+
+        The function runs in another thread.
+        """
+        ...
+
+    async def adopt_store_id(self, store_id: str) -> None:
+        """Bind the tokens of a store whose log is empty to the store id of a backup. Any other log stays as it is."""
         ...
 
     async def name_usage(self, *, name: str | None, after: str, limit: int) -> Sequence[NameUsage]:

@@ -18,7 +18,7 @@ from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical, RecordValue
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.event_types import Payload, UnknownEventType, decode_payload
-from artifactstore_protocols.identity import PRIMARY_ALGORITHM
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress
 from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.manifest import MANIFEST_BYTES_MAX
 
@@ -68,7 +68,6 @@ _FIELDS: Final[Mapping[str, type]] = {
 }
 
 
-@dataclass(eq=False)
 class EventConflict(ArtifactStoreError):
     """The log already has an event with this id and other content."""
 
@@ -80,7 +79,6 @@ class EventConflict(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class EventRefused(ArtifactStoreError):
     """No command could have made this event at its place in the log. Nothing from that log is used.
 
@@ -104,7 +102,6 @@ class EventRefused(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class IdempotencyConflict(ArtifactStoreError):
     """An idempotency key or a command id was used for another command."""
 
@@ -116,7 +113,6 @@ class IdempotencyConflict(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class PayloadDiffers(ArtifactStoreError):
     """A payload does not match the digest in its event's record. The payload is not used.
 
@@ -147,7 +143,6 @@ class PayloadDiffers(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class RecordInvalid(ArtifactStoreError):
     """The bytes are not an event record that this release can read."""
 
@@ -183,7 +178,10 @@ class Event(Struct, frozen=True):
         recorded_at_us: the time when the writer recorded it, int64 microseconds since the epoch, UTC.
         payload: the payload in canonical CBOR.
         command: the command that it came from.
-        payload_digest: the content address of the payload, which stands in the record; always computed from `payload`.
+        payload_digest: the content address of the payload, which stands in the record; computed from `payload`, unless
+            the event was redacted.
+        redacted_by: the sequence of the event that redacted this one; None for nearly every event. `payload` is then a
+            substitute, and `payload_digest` still that of the payload which nobody has any more.
     """
 
     event_id: str
@@ -194,10 +192,23 @@ class Event(Struct, frozen=True):
     payload: bytes
     command: CommandStamp
     payload_digest: str = ""
+    redacted_by: int | None = None
 
     def __post_init__(self) -> None:
         check_id("event id", self.event_id)
-        force_setattr(self, "payload_digest", digest_of_payload(self.payload))
+        if self.redacted_by is None:
+            force_setattr(self, "payload_digest", digest_of_payload(self.payload))
+        else:
+            ContentAddress.parse(self.payload_digest)
+
+    @property
+    def substitute(self) -> str | None:
+        """The content address of the payload that is there in place of a redacted one; None if nothing was redacted."""
+        return None if self.redacted_by is None else digest_of_payload(self.payload)
+
+    def same_record(self, other: "Event") -> bool:
+        """Return whether two events have the same record, so that they differ at most in what was redacted."""
+        return encode_record(self) == encode_record(other)
 
     def same_content(self, other: "Event") -> bool:
         """Return whether two events have the same type, subject, actor and payload.
@@ -297,15 +308,19 @@ def encode_record(event: Event) -> bytes:
     return canonical.encode_record(record)
 
 
-def decode_event(sequence: int, record: bytes, payload: bytes, *, source: str | None = None) -> StoredEvent:
+def decode_event(
+    sequence: int, record: bytes, payload: bytes, *, redacted_by: int | None = None, source: str | None = None
+) -> StoredEvent:
     """Return the event with a record and a payload. `encode_record` encodes it to the same record.
 
-    The payload is only checked against its digest; `decode_payload` decodes it.
+    The payload is only checked against its digest; `decode_payload` decodes it. The event that redacts another has the
+    digest of the substitute, which `admission` compares.
 
     Args:
         sequence: its sequence in the log.
         record: its canonical record.
         payload: the payload that is stored beside the record.
+        redacted_by: the sequence of the event that redacts this one, if the payload is a substitute.
         source: the name of the file with both, for errors.
 
     Raises:
@@ -331,7 +346,11 @@ def decode_event(sequence: int, record: bytes, payload: bytes, *, source: str | 
             recorded_at_us=cast("int", fields["recorded_at_us"]),
             payload=payload,
             command=CommandStamp(text["command_id"], digest, key),
+            payload_digest="" if redacted_by is None else text["payload_digest"],
+            redacted_by=redacted_by,
         )
+        if redacted_by is not None and redacted_by <= sequence:
+            raise RecordInvalid(f"event {redacted_by}, which is not later, cannot redact it")
     except (NotCanonical, InvalidValue) as error:
         raise RecordInvalid(str(error)) from error
     check_payload(sequence, event.type, event.payload_digest, text["payload_digest"], source)

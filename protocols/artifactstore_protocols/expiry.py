@@ -3,7 +3,6 @@
 A clock never decides whether data is safe, only when something may go. So a wrong clock must not let anything go.
 """
 
-from dataclasses import dataclass
 from typing import Final, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -40,7 +39,6 @@ OBSERVED_EVERY_US: Final = 3_600_000_000
 _PACKAGES_MIN: Final = 10
 
 
-@dataclass(eq=False)
 class ClockDoubtful(ArtifactStoreError):
     """The clock differs too much from the time that the store saw last, so nothing expires.
 
@@ -61,7 +59,6 @@ class ClockDoubtful(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class TooMuchExpires(ArtifactStoreError):
     """A run would expire more than half of the packages that it is for, or another number than the caller confirmed.
 

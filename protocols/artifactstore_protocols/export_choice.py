@@ -9,7 +9,6 @@ target is missing, as it may be in any package.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, override
 
 from msgspec import Struct
@@ -31,7 +30,6 @@ __all__ = [
 ]
 
 
-@dataclass(eq=False)
 class PathsNotInPackage(ArtifactStoreError):
     """The package, or the subtree of it, has none of these paths.
 
@@ -52,7 +50,6 @@ class PathsNotInPackage(ArtifactStoreError):
         return f"package {self.package_id} has no {listed_paths(self.paths)}{inside}; {listing}"
 
 
-@dataclass(eq=False)
 class PathsCollide(ArtifactStoreError):
     """Without their first names, paths of the package would be equal, or a file and a directory at once.
 
@@ -72,7 +69,6 @@ class PathsCollide(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class LinksLeadOut(ArtifactStoreError):
     """Links of the package lead out of the part of it that is exported.
 

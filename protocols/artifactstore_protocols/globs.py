@@ -18,6 +18,7 @@ __all__ = [
     "beginning_of",
     "beginning_of_name",
     "check_glob",
+    "end_of_pattern",
     "end_of_texts",
     "glob_matcher",
     "is_literal",
@@ -70,6 +71,14 @@ def is_literal(pattern: str) -> bool:
 def beginning_of(pattern: str) -> str:
     """Return the part of a pattern before its first wildcard. Every text that it matches begins with this part."""
     return _WILDCARD.split(pattern, maxsplit=1)[0]
+
+
+def end_of_pattern(pattern: str) -> str:
+    """Return the text after the last wildcard of a pattern, without backslashes. Every text that it matches ends so."""
+    end = ""
+    for *_wildcards, character in _TOKENS.findall(pattern):
+        end = end + character[-1] if character else ""
+    return end
 
 
 def last_name(pattern: str) -> str | None:

@@ -12,6 +12,8 @@ from artifactstore_protocols.event_types.package_deleted import delete_package
 from artifactstore_protocols.event_types.package_expired import expire_package
 from artifactstore_protocols.event_types.retention_changed import extend_retention, set_retention
 from artifactstore_protocols.event_types.retention_class_added import add_retention_class
+from artifactstore_protocols.event_types.token_created import create_token
+from artifactstore_protocols.event_types.token_revoked import revoke_token
 from artifactstore_protocols.life_cycle import (
     AddRetentionClass,
     ConfirmClock,
@@ -26,6 +28,7 @@ from artifactstore_protocols.life_cycle import (
 from artifactstore_protocols.purging import PurgeContents
 from artifactstore_protocols.retention import classes_to_load
 from artifactstore_protocols.state import LogState, Needs
+from artifactstore_protocols.token_records import CreateToken, RevokeToken
 
 __all__ = ["decide_life_cycle", "life_cycle_needs"]
 
@@ -40,6 +43,8 @@ type _Command = (
     | ObserveClock
     | ConfirmClock
     | PurgeContents
+    | CreateToken
+    | RevokeToken
 )
 
 
@@ -64,11 +69,15 @@ def life_cycle_needs(command: _Command) -> Needs:
             return ending_needs(command.package_id) | Needs(classes=classes_to_load(command.retention_class))
         case ExpirePackage() | ExtendRetention():
             return ending_needs(command.package_id)
+        case CreateToken() | RevokeToken():
+            return Needs(tokens=frozenset({command.name}))
         case _:
             assert_never(command)
 
 
-def decide_life_cycle(command: _Command, state: LogState) -> Payload | None:
+def decide_life_cycle(  # noqa: C901, PLR0911, PLR0912 - one case for each command
+    command: _Command, state: LogState
+) -> Payload | None:
     """Return the payload of a command's event; None if the command changes nothing.
 
     Raises:
@@ -95,5 +104,9 @@ def decide_life_cycle(command: _Command, state: LogState) -> Payload | None:
             return confirm_clock(command)
         case PurgeContents():
             return purge_contents(command, state)
+        case CreateToken():
+            return create_token(command, state)
+        case RevokeToken():
+            return revoke_token(command, state)
         case _:
             assert_never(command)

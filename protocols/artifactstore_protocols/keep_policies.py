@@ -5,7 +5,6 @@ and no precedence exists, so a further policy never lets more of a name's packag
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, override
 
@@ -141,7 +140,6 @@ class ApplyKeepPolicies(LifeCycleCommand, frozen=True):
         return ["apply", self.group, self.name, [*self.package_ids]]
 
 
-@dataclass(eq=False)
 class KeepPolicyNotFound(ArtifactStoreError):
     """There is no keep policy for this group."""
 

@@ -35,7 +35,13 @@ from artifactstore_protocols.commands import (
     UnrequireSchema,
     entries_bytes,
 )
-from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult, check_local_path
+from artifactstore_protocols.dataplane import (
+    SERVED_CHUNK_BYTES,
+    FileSource,
+    IngestResult,
+    VerifyResult,
+    check_local_path,
+)
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
@@ -58,6 +64,7 @@ from artifactstore_protocols.records import (
 from artifactstore_protocols.sources import SourceTree
 from artifactstore_protocols.storage import (
     BackendHealth,
+    Compaction,
     HeldFile,
     KnownObject,
     ListedObject,
@@ -219,6 +226,7 @@ class ServeObject(_Checked, Request[Stream[bytes], StorageRole], Struct, frozen=
     known: KnownObject
     offset: int = 0
     length: int | None = None
+    chunk_bytes: int = SERVED_CHUNK_BYTES
 
 
 class ReadObjects(_Checked, Request[tuple[bytes | StorageError, ...], StorageRole], Struct, frozen=True):
@@ -263,8 +271,8 @@ class ListObjects(_Checked, Request[tuple[ListedObject, ...], StorageRole], Stru
     limit: int
 
 
-class CompactStorage(_Checked, Request[int, StorageRole], Struct, frozen=True):
-    """Give the room of deleted objects of a backend back. The reply is the number of bytes by which it shrank."""
+class CompactStorage(_Checked, Request[Compaction, StorageRole], Struct, frozen=True):
+    """Give the room of deleted objects of a backend back."""
 
     backend_id: str
 

@@ -55,6 +55,7 @@ class PackageFilter(Struct, frozen=True):
             matches an integer or a boolean that is written like it: `412`, `true`.
         made_from: a package that they are made from: an id, and for the methods of the registry whatever names it.
         has: keys of which each is in their metadata or annotations, with any value.
+        within: globs for their names, of which at least one matches, as those of a token; None for all names.
     """
 
     name: str | None = None
@@ -67,10 +68,11 @@ class PackageFilter(Struct, frozen=True):
     metadata: Metadata = field(default_factory=dict[str, MetadataValue])
     made_from: str | None = None
     has: Sequence[str] = ()
+    within: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for pattern in (self.name, self.tag):
+        for pattern in (self.name, self.tag, *(self.within or ())):
             if pattern is not None:
                 check_glob(pattern)
         for key, value in self.metadata.items():
@@ -87,7 +89,9 @@ class PackageFilter(Struct, frozen=True):
 
     def matches_name(self, name: str) -> bool:
         """Return whether the condition on the name holds."""
-        return self.name is None or glob_matcher(self.name)(name)
+        return (self.name is None or glob_matcher(self.name)(name)) and (
+            self.within is None or any(glob_matcher(glob)(name) for glob in self.within)
+        )
 
     def matches(self, package: PackageRecord) -> bool:
         """Return whether every condition holds for a package."""

@@ -1,7 +1,6 @@
 """The errors of the rules of packages. Each error names the change that is refused, and the reason."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import override
 
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -37,7 +36,6 @@ _SHOWN_CHARACTERS = 100
 """The characters that an error shows of a reference; that of a digest has fewer."""
 
 
-@dataclass(eq=False)
 class PackageNotFound(ArtifactStoreError):
     """No package matches.
 
@@ -66,7 +64,6 @@ class PackageNotFound(ArtifactStoreError):
         return f"there is no package {shown!r}; `artifactstore package list` shows those that are"
 
 
-@dataclass(eq=False)
 class AmbiguousPackage(ArtifactStoreError):
     """Several packages match the text, and the call needs exactly one.
 
@@ -90,7 +87,6 @@ class AmbiguousPackage(ArtifactStoreError):
         return f"{self.package!r} can mean several packages; use the id of one: {listed}{more} (newest first)"
 
 
-@dataclass(eq=False)
 class PackageExists(ArtifactStoreError):
     """A package with this id exists already."""
 
@@ -98,7 +94,6 @@ class PackageExists(ArtifactStoreError):
     template = "package {self.package_id} exists already; make a new id"
 
 
-@dataclass(eq=False)
 class PackageFinalizedAlready(ArtifactStoreError):
     """The package is finalized and cannot change."""
 
@@ -106,7 +101,6 @@ class PackageFinalizedAlready(ArtifactStoreError):
     template = "package {self.package_id} is finalized and takes no more changes; create a new package"
 
 
-@dataclass(eq=False)
 class PackageGone(ArtifactStoreError):
     """The package was deleted or has expired, so its files cannot be read and it takes no changes.
 
@@ -133,7 +127,6 @@ class PackageGone(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class PackageKept(ArtifactStoreError):
     """Something keeps the package, so it is not deleted and does not expire.
 
@@ -147,7 +140,6 @@ class PackageKept(ArtifactStoreError):
     template = "package {self.package_id} is kept: {self.reason}"
 
 
-@dataclass(eq=False)
 class PackageIdNeeded(ArtifactStoreError):
     """The call takes only ids, because a name can mean another package tomorrow.
 
@@ -161,7 +153,6 @@ class PackageIdNeeded(ArtifactStoreError):
     template = "name the package by its id; {self.package!r} is now package {self.package_id}"
 
 
-@dataclass(eq=False)
 class PackageChanged(ArtifactStoreError):
     """The package changed after its manifest was built and before it was finalized. Nothing was written; try again."""
 
@@ -174,7 +165,6 @@ class PackageChanged(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class NotFinalized(ArtifactStoreError):
     """The package is open, and the call needs a finalized package."""
 
@@ -182,7 +172,6 @@ class NotFinalized(ArtifactStoreError):
     template = "package {self.package_id} is still open and has no manifest; finalize it first"
 
 
-@dataclass(eq=False)
 class MetadataKeyTaken(ArtifactStoreError):
     """The metadata of the package has this key, so no annotation can have it."""
 
@@ -191,7 +180,6 @@ class MetadataKeyTaken(ArtifactStoreError):
     template = "the metadata of package {self.package_id} has {self.key!r} and cannot change; annotate with another key"
 
 
-@dataclass(eq=False)
 class AnnotationNotFound(ArtifactStoreError):
     """The package has no such annotation."""
 
@@ -203,7 +191,6 @@ class AnnotationNotFound(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class AnnotationsChanged(ArtifactStoreError):
     """Annotations of the package changed since they were read. Nothing was written; read them and try again."""
 
@@ -218,7 +205,6 @@ class AnnotationsChanged(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class HoldNotFound(ArtifactStoreError):
     """There is no such hold, or it was released before."""
 
@@ -226,7 +212,6 @@ class HoldNotFound(ArtifactStoreError):
     template = "there is no hold {self.hold_id}; `artifactstore hold list` shows those that are"
 
 
-@dataclass(eq=False)
 class TagNotFound(ArtifactStoreError):
     """There is no such tag."""
 
@@ -234,7 +219,6 @@ class TagNotFound(ArtifactStoreError):
     template = "there is no tag {self.tag!r}; `artifactstore tag list` shows those that are"
 
 
-@dataclass(eq=False)
 class TagProtected(ArtifactStoreError):
     """The tag is protected: it can be neither moved nor deleted.
 
@@ -251,7 +235,6 @@ class TagProtected(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class PathTaken(ArtifactStoreError):
     """The package already has an entry at this path, or at a path that is equal under Unicode NFC."""
 
@@ -270,7 +253,6 @@ class PathTaken(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class PathConflict(ArtifactStoreError):
     """A path would be a directory and something else at once."""
 
@@ -283,7 +265,6 @@ class PathConflict(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class TooManyFiles(ArtifactStoreError):
     """The package would hold more entries than the setting `ARTIFACTSTORE_PACKAGE_FILES_MAX` allows."""
 
@@ -295,7 +276,6 @@ class TooManyFiles(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class ObjectsNotStored(ArtifactStoreError):
     """The command refers to contents without a usable object. The store has none, and the command brings none.
 
@@ -317,7 +297,6 @@ class ObjectsNotStored(ArtifactStoreError):
         return f"the content of {self.path!r} ({first}){more} is not in the store; ingest the file again"
 
 
-@dataclass(eq=False)
 class ProjectionDamaged(ArtifactStoreError):
     """The tables of the projection contradict each other, so the command cannot be judged."""
 

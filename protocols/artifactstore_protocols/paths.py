@@ -9,7 +9,6 @@ symbolic links.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import override
 from unicodedata import normalize
 
@@ -42,7 +41,6 @@ _PATHS_SHOWN = 10
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-@dataclass(eq=False)
 class PathRefused(ArtifactStoreError):
     """The path is not allowed in a package.
 

@@ -4,7 +4,6 @@ A purge is for leaked secrets and personal data. It needs no released hold and n
 it: the bytes go, and the store never takes the content again.
 """
 
-from dataclasses import dataclass
 from typing import Final, override
 
 from msgspec import Struct
@@ -31,7 +30,6 @@ PURGED_MAX: Final = 256
 """The maximum number of contents that one command purges."""
 
 
-@dataclass(eq=False)
 class ContentPurged(StorageError):
     """The content was purged. Its bytes are destroyed, and the store does not take them again.
 
@@ -60,7 +58,6 @@ class ContentPurged(StorageError):
         )
 
 
-@dataclass(eq=False)
 class PurgeUnconfirmed(ArtifactStoreError):
     """A purge was not confirmed. Nothing was changed.
 

@@ -6,7 +6,6 @@ release with another table does not change the retention of existing packages.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import override
 
@@ -47,20 +46,27 @@ class RetentionClass(Struct, frozen=True):
     description: str
 
 
-@dataclass(eq=False)
 class UnknownRetentionClass(ArtifactStoreError):
-    """No retention class has this name."""
+    """No retention class has this name.
+
+    Attributes:
+        name: the name.
+        store: the database of the other store that lacks the class of a package to copy; otherwise empty.
+    """
 
     name: str
+    store: str = ""
 
     @override
     def __str__(self) -> str:
+        if self.store:
+            add = "add it there with `artifactstore --store DIR retention class add`"
+            return f"{self.store} has no retention class {self.name[:60]!r}; {add}"
         known = ", ".join(RETENTION_CLASSES)
         advice = f"use {known}, or one that `artifactstore retention class add` has added"
         return f"unknown retention class {self.name[:60]!r}; {advice}"
 
 
-@dataclass(eq=False)
 class RetentionClassTaken(ArtifactStoreError):
     """A retention class of this name has another duration, and a class never changes."""
 

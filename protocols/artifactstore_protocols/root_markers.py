@@ -10,7 +10,6 @@ collection.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, override
 
 import msgspec
@@ -67,7 +66,6 @@ class RootMarker(Struct, frozen=True):
             raise InvalidValue("event of a root's marker", str(self.event_id)[:80], "there was no collection yet")
 
 
-@dataclass(eq=False)
 class CollectionRefused(ArtifactStoreError):
     """The store may not collect in this root. No other operation checks the marker.
 

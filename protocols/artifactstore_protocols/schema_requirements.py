@@ -5,7 +5,6 @@ Nothing here reads a schema; `event_types.package_created` checks the metadata w
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -17,7 +16,6 @@ REQUIREMENTS_MAX: Final = 100
 """The most globs that a store can have. All of them are read whenever a package is created."""
 
 
-@dataclass(eq=False)
 class SchemaRequired(ArtifactStoreError):
     """A package of this name must have another schema, or several that differ.
 
@@ -40,7 +38,6 @@ class SchemaRequired(ArtifactStoreError):
         return f"a package named {self.package!r} needs schema {required}, not {self.schema}; leave out the schema"
 
 
-@dataclass(eq=False)
 class SchemaNotRequired(ArtifactStoreError):
     """No schema is required for exactly this glob.
 

@@ -25,6 +25,7 @@ __all__ = [
     "PackageState",
     "PlaceState",
     "Purged",
+    "Redaction",
     "StoreTotals",
     "TagState",
 ]
@@ -68,6 +69,7 @@ class Needs(Struct, frozen=True):
             `described` are needed, too.
         names: the names of packages to create. Loads all requirements, and the schemas that these names require.
         requirements: whether all requirements are needed: which names require which schema.
+        tokens: the names of the needed tokens.
     """
 
     packages: frozenset[str] = frozenset()
@@ -90,6 +92,7 @@ class Needs(Struct, frozen=True):
     classes: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
     requirements: bool = False
+    tokens: frozenset[str] = frozenset()
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
@@ -105,6 +108,13 @@ class Needs(Struct, frozen=True):
 
     def __or__(self, other: "Needs") -> "Needs":
         return Needs.of_all((self, other))
+
+
+class Redaction(NamedTuple):
+    """The redaction of an event: the event that redacts it, and the content address of its substitute."""
+
+    redacted_by: int
+    substitute: str
 
 
 class Gone(NamedTuple):
@@ -305,11 +315,14 @@ class LogState(Struct):
         tags: tags by name.
         holds: the package of each hold, by the id of the hold.
         classes: the durations of retention classes that the store has added, in microseconds, by name.
+        tokens: whether each token is revoked, by its name.
         clock_us: the time that was observed or confirmed last, or at first the time when the log began; None in an
             empty log, or if not requested.
         log_time_us: the time of the last event; 0 in an empty log. No later event has an earlier time, unless somebody
             confirms the clock.
         commands: the ids of commands that have written events; only requested ids.
+        redactions: the redactions of earlier events, by their sequences; only those that an event names, or that name
+            an event. The tables of the projection do not hold them.
         last: the last event; None before the first event, or if not requested.
         totals: the totals of the store; only loaded with packages or contents, since nothing else changes them.
     """
@@ -328,9 +341,11 @@ class LogState(Struct):
     groups: dict[str, dict[str, Candidate]] = field(default_factory=dict[str, dict[str, Candidate]])
     holds: dict[str, str] = field(default_factory=dict[str, str])
     classes: dict[str, int] = field(default_factory=dict[str, int])
+    tokens: dict[str, bool] = field(default_factory=dict[str, bool])
     clock_us: int | None = None
     log_time_us: int = 0
     commands: set[str] = field(default_factory=set[str])
+    redactions: dict[int, Redaction] = field(default_factory=dict[int, Redaction])
     last: LastEvent | None = None
     previous: LastEvent | None = None
     totals: StoreTotals = field(default_factory=StoreTotals)

@@ -10,10 +10,10 @@ A backend stores immutable objects under keys, and is independent of packages an
 Only the data plane calls backends. It does the hashing and buffering, and provides the threads.
 """
 
-from collections.abc import Buffer, Callable, Iterable, Sequence
+from collections.abc import Buffer, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from msgspec import Struct
 
@@ -34,7 +34,10 @@ from artifactstore_protocols.storage_errors import (
 )
 
 __all__ = [
+    "RESTORE_NUMBERS",
+    "TIER_NUMBERS",
     "BackendHealth",
+    "Compaction",
     "HeldFile",
     "KeyRefused",
     "KeyTaken",
@@ -64,6 +67,17 @@ type PutOutcome = Literal["stored", "deduplicated"]
 
 type RetrievalTier = Literal["immediate", "archive"]
 type RestoreStatus = Literal["not_required", "required", "in_progress", "restored"]
+
+TIER_NUMBERS: Final[Mapping[RetrievalTier, int]] = {"immediate": 0, "archive": 1}
+"""The values of the column `retrieval_tier`. They are numbers, since a word would take its length in every row."""
+
+RESTORE_NUMBERS: Final[Mapping[RestoreStatus, int]] = {
+    "not_required": 0,
+    "required": 1,
+    "in_progress": 2,
+    "restored": 3,
+}
+"""The values of the column `restore_status`."""
 
 
 class Place(NamedTuple):
@@ -237,6 +251,19 @@ class ObjectReader(Protocol):
         ...
 
 
+class Compaction(NamedTuple):
+    """The result of a compaction.
+
+    Attributes:
+        freed_bytes: the number of bytes by which the backend became smaller.
+        is_whole: False if bytes of deleted objects are still there, since another process reads them. The next
+            compaction tries again.
+    """
+
+    freed_bytes: int
+    is_whole: bool = True
+
+
 @runtime_checkable
 class StorageBackend(Protocol):
     """A place for objects. All calls may block. Worker threads call a backend concurrently.
@@ -316,10 +343,10 @@ class StorageBackend(Protocol):
         """
         ...
 
-    def compact(self, check_cancelled: Callable[[], None]) -> int:
+    def compact(self, check_cancelled: Callable[[], None]) -> Compaction:
         """Give the room of deleted objects back to the device, as far as that is worth the work.
 
-        Concurrent calls continue meanwhile. Return the number of bytes by which the backend became smaller.
+        Concurrent calls continue meanwhile.
 
         Args:
             check_cancelled: called between steps; raises to abandon the rest.

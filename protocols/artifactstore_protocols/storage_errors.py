@@ -4,7 +4,6 @@ A backend never raises errors of the operating system or the network directly. I
 that a caller can tell a full disk from a missing object for every kind of backend.
 """
 
-from dataclasses import dataclass
 from typing import override
 
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -28,7 +27,6 @@ class StorageError(ArtifactStoreError):
     """The base class of the errors of storage backends."""
 
 
-@dataclass(eq=False)
 class KeyRefused(StorageError):
     """No backend accepts this object key, because it could leave the root or be ambiguous.
 
@@ -42,7 +40,6 @@ class KeyRefused(StorageError):
     template = "object key {self.object_key!r} is refused: {self.reason}"
 
 
-@dataclass(eq=False)
 class KeyTaken(StorageError):
     """The key already has other bytes, which stay unchanged. Store the content at its next key."""
 
@@ -51,7 +48,6 @@ class KeyTaken(StorageError):
     template = "key {self.object_key} of backend {self.backend_id!r} holds other bytes; store at the next key"
 
 
-@dataclass(eq=False)
 class ObjectMissing(StorageError):
     """The backend has no object under this key."""
 
@@ -60,7 +56,6 @@ class ObjectMissing(StorageError):
     template = "backend {self.backend_id!r} has no object {self.object_key}; ingest its content again"
 
 
-@dataclass(eq=False)
 class ObjectDamaged(StorageError):
     """The bytes of an object cannot be read, or differ from the bytes that were stored.
 
@@ -79,7 +74,6 @@ class ObjectDamaged(StorageError):
     )
 
 
-@dataclass(eq=False)
 class UnknownBackend(StorageError):
     """The store has no backend with this id.
 
@@ -97,7 +91,6 @@ class UnknownBackend(StorageError):
         return f"unknown storage backend {self.backend_id!r}; configured: {known}"
 
 
-@dataclass(eq=False)
 class StorageFault(StorageError):
     """The base class of faults that the operating system or a service reported.
 

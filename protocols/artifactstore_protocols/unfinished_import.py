@@ -6,9 +6,6 @@ deletes the note with its last event. While the note is there, the head rejects 
 log does not hold the noted event, in every process. A restore is an import that also copies objects.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from msgspec import Struct
 
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -64,18 +61,15 @@ class ImportRun(Struct, frozen=True):
     continues: LogEnd | None = None
 
 
-@dataclass(eq=False)
 class ImportUnfinished(ArtifactStoreError):
     """An import into this log is unfinished, and the log accepts nothing else until it is. Nothing was written.
 
     Attributes:
-        code: the stable name of this error.
         head: the number of events in the log now.
         end: the number of events when the import is finished.
         command: the command line that finishes the import.
     """
 
-    code: ClassVar[str] = "import-unfinished"
     head: int
     end: int
     command: str

@@ -39,6 +39,7 @@ __all__ = [
     "RETENTION",
     "SCHEMAS",
     "TAGS",
+    "TOKENS",
     "TOTALS",
     "VALUES",
     "VIEWS",
@@ -245,6 +246,28 @@ PARENTS = ViewTable("artifact_parents", ("package_number", "parent_id", "manifes
 PURGED = ViewTable("purged_contents", ("digest_primary", "reason", "purged_by", "purged_at", "sequence"))
 """The contents that were purged. `contents` keeps their rows."""
 
+TOKENS = ViewTable(
+    "access_tokens",
+    (
+        "name",
+        "scopes",
+        "packages",
+        "expires_at",
+        "digest",
+        "store_id",
+        "created_by",
+        "created_at",
+        "revoked_at",
+        "revoked_by",
+        "revoked_reason",
+        "sequence",
+    ),
+)
+"""All tokens that were ever created. `scopes` has commas between them, and `packages` is a CBOR array of globs.
+
+`digest` is SHA-256 over `store_id` and the secret. The columns with `revoked` are null unless the token was revoked.
+"""
+
 VIEWS: tuple[ViewTable, ...] = (
     PACKAGES,
     CONTENTS,
@@ -261,6 +284,7 @@ VIEWS: tuple[ViewTable, ...] = (
     HOLDS,
     CLOCK,
     PURGED,
+    TOKENS,
     TOTALS,
 )
 

@@ -18,6 +18,7 @@ import pytest
 
 from artifactstore.blocking import open_registry
 from artifactstore.config import Settings
+from artifactstore_protocols.tokens import is_secret
 from documents import DOCUMENTS, ROOT, Block, blocks, named
 from postgres_server import PostgresServer
 
@@ -125,6 +126,19 @@ def test_an_example_that_needs_a_store_runs_on_one(block: Block, tmp_path: Path)
     furnish(tmp_path)
     printed_by(tmp_path, "artifactstore", "ingest", "reports", "--name", "nightly")
     printed_by(tmp_path, *command_for(block.code, block.language))
+
+
+@pytest.mark.slow
+def test_a_token_is_created_as_the_manual_says(tmp_path: Path) -> None:
+    furnish(tmp_path)
+    printed_by(tmp_path, "artifactstore", "ingest", "reports", "--name", "nightly")
+    manual = script(ROOT / "docs" / "how-to" / "tokens.md", "tokens.sh", tmp_path)
+    done = run(tmp_path, "sh", "-eu", str(manual))
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done
+    assert done.stderr.startswith("artifactstore: created token 'ci-2026'; keep its secret")
+    assert is_secret((tmp_path / "ci.token").read_text().removesuffix("\n"))
+    assert is_secret(json.loads((tmp_path / "admin.json").read_text())["secret"])
+    assert done.stdout.endswith("revoked ci-2026\n")
 
 
 @pytest.mark.parametrize("block", marked("run on PostgreSQL"))

@@ -37,10 +37,12 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.redaction import RedactionReport, RedactionRequest
 from artifactstore_protocols.retention import RetentionClass, is_permanent
 from artifactstore_protocols.state import LastEvent, LogState, Needs, ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
+from artifactstore_protocols.token_records import StoredToken, TokenFrame
 from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.unfinished_import import ImportRun, admit_import, after_import
 from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
@@ -268,12 +270,16 @@ class SimulatedEventStore:
         """One package."""
         return await self._read("package", lambda: self._log.tables.package(package_id))
 
-    async def find_package(self, text: str, *, prefer_open: bool = False) -> PackageRecord:
+    async def find_package(
+        self, text: str, *, prefer_open: bool = False, within: Sequence[str] | None = None
+    ) -> PackageRecord:
         """The package that a text names."""
+        where = PackageFilter(within=within)
 
         def find() -> PackageRecord:
             tags = {each.tag: each.package_id for each in self._log.tables.tags()}
-            return find_among(text, self._log.tables.packages(), tags, prefer_open=prefer_open)
+            packages = [each for each in self._log.tables.packages() if where.matches_name(each.name)]
+            return find_among(text, packages, tags, prefer_open=prefer_open)
 
         return await self._read("find", find)
 
@@ -307,6 +313,16 @@ class SimulatedEventStore:
             return self._log.tables.package(package_id), self._log.tables.files(package_id)
 
         return await self._read("files", look)
+
+    async def file_page(self, package_id: str, *, after: str, limit: int) -> Sequence[FileRecord]:
+        """A page of the entries of a package."""
+
+        def look() -> Sequence[FileRecord]:
+            self._log.tables.readable_package(package_id)
+            entries = sorted(self._log.tables.files(package_id), key=lambda entry: path_key(entry.path))
+            return [entry for entry in entries if path_key(entry.path) > after][:limit]
+
+        return await self._read("file page", look)
 
     async def differences(self, before: str, after: str) -> Sequence[tuple[FileRecord | None, FileRecord | None]]:
         """The entries at which two packages differ."""
@@ -503,6 +519,14 @@ class SimulatedEventStore:
         """See `EventStore`."""
         return await self._read("places", lambda: self._log.tables.places_of_purged(addresses))
 
+    async def redact(self, request: RedactionRequest, *, now_us: int, command_id: str) -> RedactionReport:
+        """No program redacts."""
+        raise AssertionError(request, now_us, command_id)
+
+    async def redactions(self, *, after: int, last: int) -> Mapping[int, int]:  # noqa: ARG002
+        """Nothing is redacted."""
+        return {}
+
     async def note_run(self, kind: RunKind, last: LastRun) -> None:
         """Note a backup or a verification."""
         self._check_open()
@@ -516,9 +540,16 @@ class SimulatedEventStore:
             "tag", lambda: next((each for each in self._log.tables.tags() if each.tag == tag), None)
         )
 
-    async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
+    async def tags(self, *, after: str, limit: int, within: Sequence[str] | None = None) -> Sequence[Tag]:
         """A page of tags."""
-        return await self._read("tags", lambda: [each for each in self._log.tables.tags() if each.tag > after][:limit])
+        where = PackageFilter(within=within)
+
+        def look() -> Sequence[Tag]:
+            tables = self._log.tables
+            tags = [each for each in tables.tags() if each.tag > after]
+            return [each for each in tags if where.matches_name(tables.package(each.package_id).name)][:limit]
+
+        return await self._read("tags", look)
 
     async def retention_classes(self) -> Sequence[RetentionClass]:
         """Every added class."""
@@ -527,6 +558,42 @@ class SimulatedEventStore:
     async def keep_policies(self) -> Sequence[KeepPolicy]:
         """All keep policies."""
         return await self._read("keep policies", self._log.tables.keep_policies)
+
+    async def token(self, name: str) -> StoredToken | None:
+        """One token."""
+        found = await self.tokens(after="", limit=1 << 30)
+        return next((each for each in found if each.grant.name == name), None)
+
+    async def tokens(self, *, after: str, limit: int) -> Sequence[StoredToken]:
+        """A page of tokens."""
+        return await self._read(
+            "tokens", lambda: [each for each in self._log.tables.stored_tokens() if each.grant.name > after][:limit]
+        )
+
+    async def token_frame(self) -> TokenFrame:
+        """What decides whether a token works."""
+        return await self._read("token frame", self._frame)
+
+    def _frame(self) -> TokenFrame:
+        times = [each.event.recorded_at_us for each in self._log.events[-1:]]
+        seen = [*times, *filter(None, [self._log.tables.observed_clock()])]
+        return TokenFrame(self._log.token_store_id, max(seen, default=None))
+
+    async def find_token(self, digest_in: Callable[[str], bytes]) -> tuple[TokenFrame, StoredToken | None]:
+        """The token of a digest."""
+
+        def look() -> tuple[TokenFrame, StoredToken | None]:
+            frame = self._frame()
+            digest = digest_in(frame.store_id)
+            return frame, next((each for each in self._log.tables.stored_tokens() if each.digest == digest), None)
+
+        return await self._read("token", look)
+
+    async def adopt_store_id(self, store_id: str) -> None:
+        """Take the store id of a backup."""
+        self._check_open()
+        if not self._log.events:
+            self._log.token_store_id = store_id
 
     async def name_usage(self, *, name: str | None, after: str, limit: int) -> Sequence[NameUsage]:
         """A page of names."""

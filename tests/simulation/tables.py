@@ -43,6 +43,8 @@ from artifactstore_protocols.state import (
     ObjectState,
 )
 from artifactstore_protocols.store_stats import StoreStats
+from artifactstore_protocols.token_records import StoredToken
+from artifactstore_protocols.tokens import Grant, Scope
 from artifactstore_protocols.verification import DueKey, DueObjects
 from artifactstore_protocols.views import (
     CLASSES,
@@ -59,6 +61,7 @@ from artifactstore_protocols.views import (
     RETENTION,
     SCHEMAS,
     TAGS,
+    TOKENS,
     TOTALS,
     VALUES,
     VIEWS,
@@ -407,6 +410,28 @@ class Tables(MemoryViews):
     def retention_classes(self) -> list[RetentionClass]:
         """See `EventStore.retention_classes`."""
         return [added_class(text_of(row, "name"), number_of(row, "duration_us")) for row in self.rows(CLASSES)]
+
+    def stored_tokens(self) -> list[StoredToken]:
+        """Every token."""
+        return [
+            StoredToken(
+                Grant(
+                    text_of(row, "name"),
+                    cast("tuple[Scope, ...]", tuple(text_of(row, "scopes").split(","))),
+                    tuple(cast("list[str]", canonical.decode(bytes_of(row, "packages")))),
+                    cast("int | None", row["expires_at"]),
+                ),
+                bytes_of(row, "digest"),
+                text_of(row, "store_id"),
+                text_of(row, "created_by"),
+                number_of(row, "created_at"),
+                number_of(row, "sequence"),
+                cast("int | None", row["revoked_at"]),
+                cast("str | None", row["revoked_by"]),
+                cast("str | None", row["revoked_reason"]),
+            )
+            for row in self.rows(TOKENS)
+        ]
 
     def keep_policies(self) -> list[KeepPolicy]:
         """See `EventStore.keep_policies`."""

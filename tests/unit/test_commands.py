@@ -44,6 +44,7 @@ from artifactstore_protocols.manifest import MANIFEST_BYTES_MAX
 from artifactstore_protocols.messages import Commit
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.storage import KeyRefused
+from artifactstore_protocols.token_records import CreateToken, RevokeToken
 from command_strategies import (
     Ingested,
     Step,
@@ -69,6 +70,7 @@ REGISTER = RegisterMetadataSchema("build", '{"type":"object"}')
 FINDINGS = found((b"x", "damaged"), (b"yy", "missing"), as_of=7)
 X, YY = stored_object(b"x"), stored_object(b"yy")
 REQUEST = CommandRequest(ID, CREATE, "ci", None)
+TOKEN = CreateToken("ci", ("read", "write"), ("a-*", "b"), 9, b"1" * 32, ID)
 
 type Make = Callable[[str], object]
 
@@ -85,6 +87,7 @@ NAMED: dict[str, Make] = {
     "idempotency key": lambda text: replace(REQUEST, idempotency_key=text),
 }
 IDENTIFIED: dict[str, tuple[str, Make]] = {
+    "token": ("store id", lambda text: replace(TOKEN, store_id=text)),
     "create": ("package id", lambda text: replace(CREATE, package_id=text)),
     "ingest": ("package id", lambda text: replace(INGEST, package_id=text)),
     "tag": ("package id", lambda text: SetTag("release", text)),
@@ -297,6 +300,11 @@ FORMS: dict[str, tuple[Command, list[object]]] = {
         ["keep", "nightly-*", {"last": 3, "tagged": ["release-*"]}],
     ),
     "add a retention class": (AddRetentionClass("release", 9), ["retention class", "release", 9]),
+    "create a token": (
+        TOKEN,
+        ["token", "ci", ["read", "write"], ["a-*", "b"], 9, b"1" * 32, ID],
+    ),
+    "revoke a token": (RevokeToken("ci", "leaked"), ["revoke token", "ci", "leaked"]),
     "delete a keep policy": (DeleteKeepPolicy("nightly-*"), ["unkeep", "nightly-*"]),
     "annotate": (AnnotatePackage(ID, {"a": [1]}, ("b",)), ["annotate", ID, {"a": [1]}, ["b"]]),
     "findings": (
@@ -371,6 +379,12 @@ DIFFERENT: list[Command] = [
     SetKeepPolicy("best", KeepRules(last=2)),
     SetKeepPolicy("best", KeepRules(daily=1)),
     DeleteKeepPolicy("best"),
+    replace(TOKEN, scopes=("read",)),
+    replace(TOKEN, packages=("a-*",)),
+    replace(TOKEN, expires_at_us=None),
+    replace(TOKEN, digest=b"2" * 32),
+    replace(TOKEN, store_id=OTHER_ID),
+    RevokeToken("ci", "old"),
     AnnotatePackage(ID, {"a": [True]}, ("b",)),
     AnnotatePackage(ID, {"a": [1]}),
     replace(REGISTER, name="model"),

@@ -104,6 +104,7 @@ def known(state: LogState, needed: Needs) -> LogState:
             if name in needed.classes
             or name in {state.packages[each].retention_class for each in needed.described if each in state.packages}
         },
+        tokens={name: revoked for name, revoked in state.tokens.items() if name in needed.tokens},
         keep_policies=dict(state.keep_policies) if needed.keep_policies else {},
         groups={name: dict(state.groups.get(name, {})) for name in needed.groups},
         requirements=dict(state.requirements) if needed.requirements or needed.names else {},

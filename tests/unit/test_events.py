@@ -108,7 +108,7 @@ def test_a_record_holds_all_of_its_event_but_the_payload(event: Event) -> None:
     stamp = asdict(event.command)
     stated = {**asdict(event), "command_id": stamp["command_id"], "command_digest": stamp["digest"]}
     stated["idempotency_key"] = stamp["idempotency_key"]
-    del stated["command"], stated["payload"]
+    del stated["command"], stated["payload"], stated["redacted_by"]  # a record has the digest of the first payload
     assert record == stated
 
 

@@ -28,8 +28,7 @@ def test_a_head_that_waits_for_nothing_admits_everything() -> None:
 def test_no_command_is_admitted_while_an_import_is_unfinished(found: UnfinishedImport, head: int) -> None:
     with pytest.raises(ImportUnfinished) as refused:
         admit_command(found, head)
-    assert (refused.value.code, refused.value.head, refused.value.end) == (
-        "import-unfinished",
+    assert (refused.value.head, refused.value.end) == (
         head,
         found.end.sequence,
     )

@@ -43,6 +43,7 @@ from artifactstore_protocols.event_types import (
     PackageFinalized,
     Payload,
     PayloadInvalid,
+    PayloadsRedacted,
     RetentionChanged,
     RetentionClassAdded,
     SchemaRequirementDeleted,
@@ -50,6 +51,8 @@ from artifactstore_protocols.event_types import (
     StoreVerified,
     TagDeleted,
     TagSet,
+    TokenCreated,
+    TokenRevoked,
     Totals,
     UnknownEventType,
     decode_payload,
@@ -154,6 +157,18 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
     ),
     "v1.retention_class.added": (RetentionClassAdded("release", 9), {"name": "release", "duration_us": 9}),
     "v1.keep_policy.deleted": (KeepPolicyDeleted("nightly-*"), {"group": "nightly-*"}),
+    "v1.token.created": (
+        TokenCreated("ci", ("read", "tag"), ("a-*",), 9, ONE, "s"),
+        {
+            "name": "ci",
+            "scopes": ["read", "tag"],
+            "packages": ["a-*"],
+            "expires_at_us": 9,
+            "digest": ONE,
+            "store_id": "s",
+        },
+    ),
+    "v1.token.revoked": (TokenRevoked("ci", "leaked"), {"name": "ci", "reason": "leaked"}),
     "v1.package.deleted": (PackageDeleted("p", "broken"), {"package_id": "p", "reason": "broken"}),
     "v1.package.expired": (
         PackageExpired("p", "retention", 5, 2),
@@ -172,7 +187,7 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
         {"package_id": "p", "retention_class": "custom", "duration_us": 5, "expires_at_us": 7},
     ),
     "v1.entries.released": (
-        EntriesReleased(PACKAGE_ID, 2, "a", "é", 3, 2, 1, 9),
+        EntriesReleased(PACKAGE_ID, 2, "a", "é", 3, 2, 1, 9, ("a", "é")),
         {
             "package_id": PACKAGE_ID,
             "package_number": 2,
@@ -182,7 +197,12 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
             "package_links": 2,
             "package_directories": 1,
             "package_bytes": 9,
+            "keys": ["a", "é"],
         },
+    ),
+    "v1.payloads.redacted": (
+        PayloadsRedacted(((3, ONE), (9, TWO)), "asked"),
+        {"events": [[3, ONE], [9, TWO]], "reason": "asked"},
     ),
     "v1.package.annotated": (
         PackageAnnotated(PACKAGE_ID, 2, {"score": 4, "hosts": ["a"]}, ("old",)),

@@ -44,10 +44,12 @@ PURE = {
     "typing",
     "unicodedata",
     # Of these modules, names that do no more.
+    "base64.b64encode",
     "datetime.UTC",
     "datetime.datetime",
     "datetime.timedelta",
     "io.BytesIO",
+    "urllib.parse.quote",
 }
 """Nothing in these reads a clock, a file or a random source, or runs anything beside the caller."""
 

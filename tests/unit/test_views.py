@@ -44,6 +44,8 @@ from artifactstore_protocols.event_types import (
     StoreVerified,
     TagDeleted,
     TagSet,
+    TokenCreated,
+    TokenRevoked,
     Totals,
     UnknownEventType,
     encode_payload,
@@ -70,6 +72,7 @@ from artifactstore_protocols.views import (
     RETENTION,
     SCHEMAS,
     TAGS,
+    TOKENS,
     TOTALS,
     VALUES,
     VIEWS,
@@ -139,8 +142,8 @@ LOCATION_ROW: NamedCells = {
     "digest_primary": DIGEST,
     "backend_id": "local",
     "object_key": "k",
-    "retrieval_tier": "archive",
-    "restore_status": "required",
+    "retrieval_tier": 1,
+    "restore_status": 1,
     "state": "live",
     "integrity": "intact",
     "stored_at": 70,
@@ -221,6 +224,20 @@ KEEP_POLICY_ROW: NamedCells = {
     "set_at": 70,
     "sequence": 7,
 }
+TOKEN_ROW: NamedCells = {
+    "name": "ci",
+    "scopes": "read,tag",
+    "packages": reference_cbor.encode(["a-*", "b"]),
+    "expires_at": 9,
+    "digest": b"1" * 32,
+    "store_id": "s",
+    "created_by": "ci",
+    "created_at": 70,
+    "revoked_at": None,
+    "revoked_by": None,
+    "revoked_reason": None,
+    "sequence": 7,
+}
 TAG_ROW: NamedCells = {
     "tag": "release",
     "package_id": "p",
@@ -270,6 +287,7 @@ ROWS = {
     HOLDS: HOLD_ROW,
     CLOCK: CLOCK_ROW,
     PURGED: PURGED_ROW,
+    TOKENS: TOKEN_ROW,
     TOTALS: TOTALS_ROW,
 }
 PACKAGE_TOTALS: NamedCells = {
@@ -398,6 +416,14 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
         [put(KEEP_POLICIES, KEEP_POLICY_ROW)],
     ),
     "keep policy deleted": (KeepPolicyDeleted("nightly-*"), [Delete(KEEP_POLICIES, (("nightly-*",),))]),
+    "token created": (
+        TokenCreated("ci", ("read", "tag"), ("a-*", "b"), 9, b"1" * 32, "s"),
+        [put(TOKENS, TOKEN_ROW)],
+    ),
+    "token revoked": (
+        TokenRevoked("ci", "leaked"),
+        [Update(TOKENS, ("ci",), {"revoked_at": 70, "revoked_by": "ci", "revoked_reason": "leaked"})],
+    ),
     "deleted": (
         PackageDeleted("p", "leaked"),
         [Update(PACKAGES, ("p",), gone("deleted", "leaked")), Update(RETENTION, ("p",), {"status": "deleted"})],
@@ -469,8 +495,8 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
                 {
                     **LOCATION_ROW,
                     "object_key": FIRST.object_key,
-                    "retrieval_tier": "immediate",
-                    "restore_status": "not_required",
+                    "retrieval_tier": 0,
+                    "restore_status": 0,
                     "state": "retired",
                     "stored_at": None,
                     "changed_at": 70,
@@ -546,6 +572,7 @@ def test_tables_and_columns_have_the_order_that_digests_of_earlier_releases_were
         ("artifact_holds", ("hold_id",)),
         ("store_clock", ("id",)),
         ("purged_contents", ("digest_primary",)),
+        ("access_tokens", ("name",)),
         ("store_totals", ("id",)),
     ]
     # The rows above are written in that order by hand.

@@ -24,7 +24,14 @@ from artifactstore.ids import now_us
 from artifactstore.open_files import OpenFile
 from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.object_keys import check_object_key
-from artifactstore_protocols.storage import BackendHealth, KeyRefused, ListedObject, PutOutcome, StorageError
+from artifactstore_protocols.storage import (
+    BackendHealth,
+    Compaction,
+    KeyRefused,
+    ListedObject,
+    PutOutcome,
+    StorageError,
+)
 
 __all__ = ["SCRATCH", "LocalBackend"]
 
@@ -153,10 +160,10 @@ class LocalBackend:
                 return False
         return True
 
-    def compact(self, check_cancelled: Callable[[], None]) -> int:
+    def compact(self, check_cancelled: Callable[[], None]) -> Compaction:
         """Remove the directories that no object is in any more. A concurrent put makes them again."""
         with translated_os_errors(self.backend_id, "removing empty directories"):
-            return remove_empty_directories(self._files.root, check_cancelled)
+            return Compaction(remove_empty_directories(self._files.root, check_cancelled))
 
     def list_keys(self, *, after: str = "", limit: int) -> Sequence[ListedObject]:
         """Return the objects after `after`, walking the root one directory at a time."""

@@ -19,6 +19,7 @@ from artifactstore.ids import now_us
 from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.storage import (
     BackendHealth,
+    Compaction,
     KeyTaken,
     ListedObject,
     ObjectDamaged,
@@ -188,7 +189,7 @@ class SmallBackend:
         at_us = now_us()
         return [ListedObject(key, size_bytes, (at_us - stored_at) / 1e6) for key, size_bytes, stored_at in rows]
 
-    def compact(self, check_cancelled: Callable[[], None]) -> int:
+    def compact(self, check_cancelled: Callable[[], None]) -> Compaction:
         """Rewrite the rows of a file that is mostly empty, and cut free pages and the write-ahead log off."""
         return compact(self._file, check_cancelled)
 

@@ -17,6 +17,7 @@ from operator import itemgetter
 from typing import Final
 
 from artifactstore.backends.small_file import SmallFile
+from artifactstore_protocols.storage import Compaction
 
 __all__ = ["FILL_MIN", "compact", "cut_off_most"]
 
@@ -56,8 +57,8 @@ It includes their entries in the index, with the part of an index that is usuall
 _MOVE: Final = "UPDATE objects SET id = ? WHERE id = ?"
 
 
-def compact(file: SmallFile, check_cancelled: Callable[[], None]) -> int:
-    """Compact the file if that is worth the work; return the number of bytes by which file and log became smaller.
+def compact(file: SmallFile, check_cancelled: Callable[[], None]) -> Compaction:
+    """Compact the file if that is worth the work; return the bytes by which file and log became smaller.
 
     Args:
         file: the file.
@@ -68,7 +69,7 @@ def compact(file: SmallFile, check_cancelled: Callable[[], None]) -> int:
     """
     with file.reading("measuring the file of small objects") as connection:
         if connection is None:
-            return 0
+            return Compaction(0)
         page_bytes = _pragma(connection, "page_size")
         page_count = _pragma(connection, "page_count")
         free_pages = _pragma(connection, "freelist_count")
@@ -86,6 +87,7 @@ def compact(file: SmallFile, check_cancelled: Callable[[], None]) -> int:
         # needs the log for longer, the next compaction or the last `close` cuts it.
         waited_ms = _pragma(connection, "busy_timeout")
         connection.execute("PRAGMA busy_timeout = 0")
+        is_busy = 1
         for _ in range(_CUTS):
             ((is_busy, *_counts),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             if not is_busy:
@@ -93,7 +95,7 @@ def compact(file: SmallFile, check_cancelled: Callable[[], None]) -> int:
             check_cancelled()
             time.sleep(_CUT_AGAIN_S)
         connection.execute(f"PRAGMA busy_timeout = {waited_ms}")
-    return max(0, before - file.size_bytes())
+    return Compaction(max(0, before - file.size_bytes()), is_whole=not is_busy)
 
 
 def _rewrite(file: SmallFile, last_id: int, page_bytes: int, check_cancelled: Callable[[], None]) -> None:

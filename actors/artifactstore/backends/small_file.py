@@ -32,6 +32,11 @@ _PAGE_BYTES: Final = 1024
 _LOG_BYTES: Final = 32 << 20
 """Length of the write-ahead log, in bytes, from which SQLite copies it into the file."""
 
+_SPILL_BYTES: Final = 32 << 20
+"""Bytes of changed pages in memory from which a transaction writes some before it commits. The commit of a transaction
+that did so, and then changed such a page again, reads and writes the log a second time. By itself SQLite does it from
+2 MB on, but a batch of small files has more."""
+
 _BUSY_TIMEOUT_S: Final = 60.0
 """Seconds that a writer waits for writers of other processes, whose transactions take about 10 ms each."""
 
@@ -238,6 +243,7 @@ class SmallFile:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = ON")  # a purge must leave no copy in a free page
             connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_BYTES // _PAGE_BYTES}")
+            connection.execute(f"PRAGMA cache_spill = {_SPILL_BYTES // _PAGE_BYTES}")
         except BaseException:
             connection.close()
             raise

@@ -70,6 +70,12 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "tag delete": ("artifactstore tag delete release-4",),
         "tag list": ("artifactstore tag list", "artifactstore tag list --json | jq -r .tag"),
         "tag log": ("artifactstore tag log release-4",),
+        "token create": (
+            "artifactstore token create ci-2026 --scope read --scope write --packages 'nightly-*' --expires 90d",
+            "artifactstore token create backup-admin --scope admin --expires never > admin.token",
+        ),
+        "token list": ("artifactstore token list", "artifactstore token list --json | jq -r .name"),
+        "token revoke": ("artifactstore token revoke ci-2026 --reason 'it was in a log'",),
         "hold place": ("artifactstore hold place 0199c0de-7c6b-7000-8000-000000000001 --reason 'customer case 4711'",),
         "hold release": ("artifactstore hold release 0199c0de-7c6b-7000-8000-00000000000a",),
         "hold list": ("artifactstore hold list", "artifactstore hold list nightly --json"),
@@ -123,6 +129,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "gc": ("artifactstore gc --dry-run", "artifactstore gc", "artifactstore gc --grace 7d --json"),
         "purge": ("artifactstore purge \"$DIGEST\" --reason 'leaked key' --backup /mnt/backup/store",),
+        "redact": ("artifactstore redact text.txt --reason 'ticket 4711' --confirm-events 4 --backup /mnt/backup",),
         "replay": ("artifactstore replay --check", "artifactstore replay"),
         "events": (
             "artifactstore events --since 100",

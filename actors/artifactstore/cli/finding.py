@@ -10,7 +10,7 @@ import typer
 
 from artifactstore.cli.metadata_options import metadata_of
 from artifactstore.cli.options import Json, complete_names, complete_packages, complete_retention, complete_tags
-from artifactstore.cli.output import PAGE_BYTES, entries_text, flush_output, note, say, say_json, size_text
+from artifactstore.cli.output import PAGE_BYTES, counted, flush_output, note, say, say_json, size_text
 from artifactstore.cli.runner import on_store
 from artifactstore.cli.table import ID, Column, Table, terminal_width
 from artifactstore.json_output import to_json
@@ -137,9 +137,17 @@ _PACKAGE_COLUMNS = (
 
 
 def _package_texts(record: "PackageRecord", now_us: int) -> tuple[str, ...]:
-    age, held, size = age_text(now_us - record.created_at_us), entries_text(record), size_text(record.bytes)
+    age, held, size = age_text(now_us - record.created_at_us), _content_text(record), size_text(record.bytes)
     tags = "".join(f"  tag:{each}" for each in record.tags)
     return record.package_id, record.status, age, held, size, record.created_by, f"{record.name}{tags}"
+
+
+def _content_text(record: "PackageRecord") -> str:
+    """Return the number of files; if there are links or empty directories too, the number of all entries: it fits."""
+    if not record.links + record.directories:
+        return counted(record.files, "file")
+    entries = record.files + record.links + record.directories
+    return f"{entries} {'entry' if entries == 1 else 'entries'}"
 
 
 def find(

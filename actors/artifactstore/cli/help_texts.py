@@ -61,6 +61,12 @@ Wherever a package is named, tag:TAG then names this one.""",
         "tag delete": "Delete a tag; its package and its history stay.",
         "tag list": "List all tags.",
         "tag log": "List who set or deleted a tag, and when.",
+        "token create": """Create a token for the service, and print its secret once.
+
+stdout has the secret alone. The store keeps only a digest of it. No scope includes another one. A name is never
+used again. In the GLOB of a name, * is any text; quote it.""",
+        "token list": "List all tokens, without their secrets.",
+        "token revoke": "Revoke a token at once and for good.",
         "hold place": """Keep packages from deletion and expiry until it is released.
 
 A package can have several holds.""",
@@ -135,6 +141,11 @@ that deletes it: run `gc` once a day, or let the service do it. An interrupted r
 
 For leaked secrets and personal data. No hold prevents it, and nothing undoes it. The files stay in their packages and
 cannot be read, and the store never takes the content again. The reason stays in the log: do not repeat the secret.""",
+        "redact": """Replace a text in the log for good, in store and backups.
+
+For names of persons and secrets in names, paths and metadata of packages. The log stays verifiable. A manifest that had
+the text cannot be printed any more. Without --confirm-events, says how many events have the text. Exits 1 if anything
+still has it.""",
         "replay": "Rebuild all tables from the log, and repair those that differ.",
         "events": """Print the log, one event a line; or export or import it.
 

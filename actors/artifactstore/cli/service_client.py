@@ -15,7 +15,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import cast, override
 from urllib.parse import urlsplit
@@ -38,7 +37,6 @@ _UNIX = "unix:"
 _FORMS = "a URL begins with http://, https:// or unix:"
 
 
-@dataclass(eq=False)
 class ServiceUnreachable(ArtifactStoreError):
     """No artifactstore service answered at the URL."""
 

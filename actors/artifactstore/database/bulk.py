@@ -38,6 +38,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.types import TypeEngine
 
 from artifactstore.database.asyncio_core import AsyncConnection
+from artifactstore.database.schema import UNIQUE
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -303,14 +304,14 @@ def _insertion(table: Table, on_conflict: OnConflict, database: str) -> str:
 
 
 def _with_conflict[I: (sqlite.Insert, "postgresql.Insert")](insert: I, table: Table, on_conflict: OnConflict) -> I:
-    key = list(table.primary_key.columns)
+    key = table.info.get(UNIQUE) or [column.name for column in table.primary_key]
     match on_conflict:
         case OnConflict.FAIL:
             return insert
         case OnConflict.KEEP:
             return insert.on_conflict_do_nothing(index_elements=key)
         case OnConflict.OVERWRITE:
-            others = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
+            others = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in key}
             return insert.on_conflict_do_update(index_elements=key, set_=others)
 
 

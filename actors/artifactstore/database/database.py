@@ -6,10 +6,11 @@ of drivers. Callers get only typed errors, which say whether anything may have b
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from artifactstore.database import events, migrate
 from artifactstore.database.access import obstacle_to_writing, with_access
@@ -33,10 +34,12 @@ from artifactstore.sqlite_access import Access
 
 if TYPE_CHECKING:
     from artifactstore.database.listener import Listener
+    from artifactstore.database.sqlite_driver import Connection
 
 __all__ = ["Database", "Refused"]
 
 _SQLITE_LOOKS_EVERY_S: Final = 0.25
+_PRIMARY_CODE: Final = 0xFF
 _LOOK_TIMEOUT_S: Final = 5.0
 _HURRIED_PATIENCE_S: Final = 2.0
 
@@ -245,7 +248,7 @@ class Database:
                 return await work(connection)
 
     async def write[T](
-        self, work: Callable[[events.Transaction], Awaitable[T]], *, timeout_s: float = STATEMENT_TIMEOUT_S
+        self, work: Callable[[events.Transaction], Awaitable[T]], *, timeout_s: float | None = STATEMENT_TIMEOUT_S
     ) -> T:
         """Run `work` in a transaction that holds the head of the log, commit, and return the result.
 
@@ -254,7 +257,8 @@ class Database:
 
         Args:
             work: writes through the transaction.
-            timeout_s: the time limit of the work. The commit that follows has the same limit again.
+            timeout_s: the time limit of the work. The commit that follows has the same limit again. None for work that
+                grows with the log.
 
         Raises:
             DatabaseBusy: the head could not be locked in time.
@@ -290,7 +294,7 @@ class Database:
                     await self.read(end_stuck_writers, timeout_s=_LOOK_TIMEOUT_S)
             raise
 
-    async def _commit(self, connection: AsyncConnection, handle: AsyncTransaction, timeout_s: float) -> None:
+    async def _commit(self, connection: AsyncConnection, handle: AsyncTransaction, timeout_s: float | None) -> None:
         try:
             async with asyncio.timeout(timeout_s):
                 await handle.commit()
@@ -301,6 +305,25 @@ class Database:
                 with translated(self.location.name):
                     raise
             raise OutcomeUnknown(self.location.name, reason_of(error)) from error
+
+    async def overwrite_leftovers(self) -> bool:
+        """Write a SQLite file anew, without what deleted rows left in its pages, and cut its write-ahead log.
+
+        Return whether that succeeded. It does not while another connection uses the file. PostgreSQL leaves that to the
+        owner of the tables.
+        """
+        if not self.location.is_sqlite:
+            return True
+        writer, _reader = self._open_engines()
+
+        async def unit() -> bool:
+            with translated(self.location.name):
+                self.check_file()
+                async with connected(writer) as connection:
+                    driver = cast("Connection", (await connection.get_raw_connection()).driver_connection)
+                    return await driver.run(_overwrite_leftovers)
+
+        return await self._thread.run(unit, abandon_on_cancel=False)
 
     def _open_engines(self) -> tuple[AsyncEngine, AsyncEngine]:
         if self._engines is None:
@@ -330,3 +353,14 @@ def _guard_of(path: Path, access: Access, lock_timeout_s: float) -> FileGuard | 
     if access.read_only is None:
         return FileGuard(path, access, lock_timeout_s=lock_timeout_s)
     return SnapshotGuard(path, access)
+
+
+def _overwrite_leftovers(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("VACUUM")
+        ((is_busy, *_frames),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & _PRIMARY_CODE == sqlite3.SQLITE_BUSY:
+            return False
+        raise
+    return not is_busy

@@ -1,7 +1,5 @@
 """The errors of the database, with messages that say what an operator can do."""
 
-from dataclasses import dataclass
-
 from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = [
@@ -22,7 +20,6 @@ __all__ = [
 ]
 
 
-@dataclass(eq=False)
 class DatabaseUnavailable(ArtifactStoreError):
     """The database could not be used. Nothing was written."""
 
@@ -46,7 +43,6 @@ class DatabaseDamaged(DatabaseUnavailable):
     )
 
 
-@dataclass(eq=False)
 class DatabaseReplaced(DatabaseUnavailable):
     """A database file was deleted, replaced, truncated or changed while it was open. A commit would be lost.
 
@@ -60,7 +56,6 @@ class DatabaseReplaced(DatabaseUnavailable):
     template = "database {self.database} was {self.reason} while it was open; nothing more is written. {self.remedy}"
 
 
-@dataclass(eq=False)
 class StoreNotFound(ArtifactStoreError):
     """The settings name no existing store, and the command does not create one. Nothing was written.
 
@@ -102,7 +97,6 @@ class DirectConnectionNeeded(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class OutcomeUnknown(ArtifactStoreError):
     """The commit was sent, but its outcome is unknown. Send the same command again to find out."""
 
@@ -114,7 +108,6 @@ class OutcomeUnknown(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class Refused(ArtifactStoreError):
     """The database rejected a value: it violates a constraint, or the database cannot store it.
 
@@ -125,7 +118,6 @@ class Refused(ArtifactStoreError):
     template = "the database refused a value ({self.reason}); change that value"
 
 
-@dataclass(eq=False)
 class LogDamaged(ArtifactStoreError):
     """The sequences of the log are not 1, 2, 3 … up to its head, or an event is invalid.
 
@@ -141,7 +133,6 @@ class LogDamaged(ArtifactStoreError):
     template = "the log is damaged at sequence {self.sequence}: {self.reason}; restore the database from a backup"
 
 
-@dataclass(eq=False)
 class SchemaTooOld(ArtifactStoreError):
     """The schema of the database is that of an earlier release."""
 
@@ -154,7 +145,6 @@ class SchemaTooOld(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class SchemaTooNew(ArtifactStoreError):
     """The schema of the database is that of a release that this release does not know."""
 
@@ -167,7 +157,6 @@ class SchemaTooNew(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class LogNotEmpty(ArtifactStoreError):
     """`migrate --fresh` would destroy a log that holds events."""
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import cache
 from itertools import accumulate
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Row, Select, bindparam, func, literal_column, select, update
@@ -37,8 +37,16 @@ from artifactstore.database.schema import CHANNEL_PREFIX, LIVE, events, log_head
 from artifactstore.database.views import row_statements
 from artifactstore_protocols.admission import LogTables, admit, admit_part, examine, run_needs
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent, check_payload
-from artifactstore_protocols.state import LastEvent, LogState
+from artifactstore_protocols.event_types import PAYLOADS_REDACTED
+from artifactstore_protocols.events import (
+    CommandStamp,
+    Event,
+    EventConflict,
+    EventRefused,
+    StoredEvent,
+    check_payload,
+)
+from artifactstore_protocols.state import LastEvent, LogState, Redaction
 from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.unfinished_import import LogEnd, UnfinishedImport, admit_command
 from artifactstore_protocols.views import RowOperation
@@ -50,9 +58,11 @@ __all__ = [
     "Head",
     "Transaction",
     "admitted",
+    "adopt_store_id",
     "append",
     "append_imported",
     "check_end",
+    "check_redactions",
     "find_commands",
     "head",
     "lock_head",
@@ -60,6 +70,7 @@ __all__ = [
     "read",
     "read_head",
     "read_store_id",
+    "redactions",
     "replay",
     "write",
     "write_all",
@@ -296,6 +307,12 @@ async def note_import(transaction: Transaction, unfinished: UnfinishedImport | N
         transaction.unfinished = unfinished
 
 
+async def adopt_store_id(transaction: Transaction, store_id: str) -> None:
+    """Bind the tokens of an empty log to the store id of a backup that is to be restored."""
+    if transaction.sequence == 0:
+        await transaction.connection.execute(update(log_head).values(restored_store_id=store_id))
+
+
 async def read(
     connection: AsyncConnection, *, after: int, limit: int, bytes_max: int, subject: str | None = None
 ) -> tuple[StoredEvent, ...]:
@@ -368,6 +385,7 @@ async def admitted(connection: AsyncConnection, batch: Sequence[StoredEvent], ta
     examined = [examine(stored, in_parts=in_parts) for stored in batch]
     state = await tables.state(run_needs(examined))
     await run(connection, _add_commands(state, batch, connection.dialect.name))
+    await run(connection, _add_redactions(state, batch, connection.dialect.name))
     operations = [operation for each in examined for operation in admit(each, state)]
     operations += totals_rows(state)
     for each in examined if in_parts else ():
@@ -385,6 +403,62 @@ def _add_commands(state: LogState, batch: Sequence[StoredEvent], database: str) 
     for command_id, principal, event_type, recorded_at_us in (yield lookup(_event_at(database), [(after,)])):
         state.last = LastEvent(command_id, principal, event_type)
         state.log_time_us = recorded_at_us
+
+
+def _add_redactions(state: LogState, batch: Sequence[StoredEvent], database: str) -> Steps[None]:
+    """Add to `state` the redactions that the redacting events of a run name, and those that name them."""
+    redacting = [stored for stored in batch if stored.event.type == PAYLOADS_REDACTED.name]
+    if not redacting:
+        return
+    named = {sequence for stored in redacting for sequence, _digest in cast("Any", stored.decode()).events}
+    rows = yield lookup(_redactions(database, "sequence"), [(sequence,) for sequence in sorted(named)])
+    rows += yield lookup(_redactions(database, "redacted_by"), [(stored.sequence,) for stored in redacting])
+    state.redactions.update((sequence, Redaction(*redaction)) for sequence, *redaction in rows)
+    for stored in batch:
+        redacted_by, substitute = stored.event.redacted_by, stored.event.substitute
+        if redacted_by is not None and substitute is not None:
+            state.redactions[stored.sequence] = Redaction(redacted_by, substitute)
+
+
+@cache
+def _redactions(database: str, column: Literal["sequence", "redacted_by"]) -> Query:
+    values = wanted(database, **{column: int})
+    selected = select(events.c.sequence, events.c.redacted_by, events.c.substitute_digest)
+    return query(
+        selected.where(events.c[column] == values[column], events.c.redacted_by.is_not(None)), values, database
+    )
+
+
+async def check_redactions(connection: AsyncConnection) -> None:
+    """Check that the log holds the event that redacts each redacted one. That event checks the substitute.
+
+    Raises:
+        EventRefused: a payload is a substitute, and no event of the log has its digest.
+    """
+    redacting = events.alias("redacting")
+    is_there = (
+        select(redacting.c.sequence)
+        .where(redacting.c.sequence == events.c.redacted_by, redacting.c.type == PAYLOADS_REDACTED.name)
+        .exists()
+    )
+    missing = (
+        select(events.c.sequence, events.c.type, events.c.redacted_by)
+        .where(events.c.redacted_by.is_not(None), ~is_there)
+        .limit(1)
+    )
+    if (row := (await connection.execute(missing)).first()) is not None:
+        reason = f"event {row.redacted_by}, which redacts it, is not there; if this is a backup, run the backup again"
+        raise EventRefused(row.sequence, row.type, reason)
+
+
+async def redactions(connection: AsyncConnection, after: int, last: int) -> dict[int, int]:
+    """Return the redacted events of a range; see `EventStore.redactions`."""
+    is_any = select(events.c.sequence).where(events.c.redacted_by > 0).limit(1)
+    if (await connection.execute(is_any)).first() is None:  # the index of redactions is empty in nearly every log
+        return {}
+    in_range = (events.c.sequence > after) & (events.c.sequence <= last) & events.c.redacted_by.is_not(None)
+    found = await connection.execute(select(events.c.sequence, events.c.redacted_by).where(in_range))
+    return {row.sequence: row.redacted_by for row in found}
 
 
 @cache
@@ -407,12 +481,13 @@ async def replay(
     into: LogTables,
     after: int = 0,
     told: Callable[[int], None] = lambda _sequence: None,
+    is_whole: bool = True,
 ) -> int:
     """Check and project every event after `after` into `into`, and return the last sequence.
 
     The snapshot of the connection's transaction determines the last event. The function reads only the log and `into`:
     no clock and no other view. It calls `told` with the last sequence of each batch. After an error, the caller must
-    roll back.
+    roll back. Unless the log `is_whole`, an import that is unfinished may bring the events that redact earlier ones.
 
     Raises:
         UnknownEventType, EventRefused: an event is not allowed at its place.
@@ -422,6 +497,8 @@ async def replay(
         await into.apply(await admitted(connection, batch, into))
         after = batch[-1].sequence
         told(after)
+    if is_whole:
+        await check_redactions(connection)
     return after
 
 
@@ -445,6 +522,8 @@ def _row(stored: StoredEvent) -> tuple[object, ...]:
         stamp.idempotency_key,
         event.payload_digest,
         event.payload,
+        event.redacted_by,
+        event.substitute,
     )
 
 
@@ -462,12 +541,18 @@ def _stored(row: Sequence[Any]) -> StoredEvent:
         key,
         payload_digest,
         payload,
+        redacted_by,
+        substitute,
     ) = row
     try:
         recorded_at_us = time_in("recorded_at", recorded_at_us)
         command = CommandStamp(command_id, digest, key)
-        event = Event(event_id, event_type, subject, principal, recorded_at_us, payload, command)
+        recorded = "" if redacted_by is None else payload_digest
+        event = Event(event_id, event_type, subject, principal, recorded_at_us, payload, command, recorded, redacted_by)
     except InvalidValue as error:
         raise LogDamaged(sequence, str(error)) from error
-    check_payload(sequence, event.type, event.payload_digest, payload_digest)
+    if redacted_by is None:
+        check_payload(sequence, event.type, event.payload_digest, payload_digest)
+    else:
+        check_payload(sequence, event.type, event.substitute or "", str(substitute))
     return StoredEvent(sequence, event)

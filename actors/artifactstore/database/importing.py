@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from artifactstore.database import bulk, events
 from artifactstore.database.schema import LIVE
 from artifactstore.database.views import TableViewWriter
+from artifactstore_protocols.event_store import READ_BYTES_MAX
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.unfinished_import import ImportRun, admit_import, after_import
@@ -25,6 +26,8 @@ async def import_events(transaction: events.Transaction, arriving: Sequence[Stor
         UnknownEventType, EventRefused: an event is not allowed at its place.
         SQLAlchemyError: the database rejected the events. The caller must roll back.
     """
+    from artifactstore.database import redacting  # noqa: PLC0415 - it defines tables that only a replay uses
+
     head = transaction.sequence
     admit_import(transaction.unfinished, run, head)
     if not arriving:
@@ -35,14 +38,24 @@ async def import_events(transaction: events.Transaction, arriving: Sequence[Stor
     if after > head:
         raise LogDiffers(run.source, head + 1)
     overlap = arriving[: head - after]
-    # Equal events have equal sizes, so the read is limited to the size of the arriving events.
-    size_bytes = sum(len(stored.event.payload) for stored in overlap)
+    # Equal events have equal sizes, except for redacted ones.
+    size_bytes = max(READ_BYTES_MAX, sum(len(stored.event.payload) for stored in overlap))
     there = await events.read(transaction.connection, after=after, limit=len(overlap), bytes_max=size_bytes)
+    while there and len(there) < len(overlap):
+        there += await events.read(
+            transaction.connection, after=there[-1].sequence, limit=len(overlap) - len(there), bytes_max=size_bytes
+        )
     for index, theirs in enumerate(overlap):
-        if index >= len(there) or there[index] != theirs:
+        if index >= len(there) or not there[index].event.same_record(theirs.event):
             raise LogDiffers(run.source, theirs.sequence)
+        if theirs.event.redacted_by is not None and there[index].event.redacted_by is None:
+            await redacting.put_substitute(
+                transaction.connection, theirs.sequence, theirs.event.payload, theirs.event.redacted_by
+            )
     new = arriving[len(overlap) :]
     if new:
+        if new[0].sequence == run.head + 1 and await redacting.is_pending(transaction):
+            await redacting.project_again(transaction.connection, is_whole=False)
         views = TableViewWriter(transaction.connection, LIVE)
         operations = await events.admitted(transaction.connection, new, views)
         steps = events.append_imported(transaction, [stored.event for stored in new], operations)

@@ -22,7 +22,7 @@ from artifactstore.database.schema import LIVE, METADATA
 from artifactstore.database.schema import events as table
 from artifactstore.database.translation import translated
 from artifactstore.database.views import TableViewWriter
-from artifactstore_protocols.events import EventRefused, StoredEvent
+from artifactstore_protocols.events import Event, EventRefused, StoredEvent
 from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import Place
 
@@ -78,6 +78,19 @@ class LogValidator:
         if batch:
             await self._thread.run(lambda: self._validate(batch), abandon_on_cancel=True)
 
+    async def finish(self) -> None:
+        """Check that the log, which has passed to its end, holds the event that redacts each redacted one.
+
+        Raises:
+            EventRefused: a redacting event is missing.
+        """
+
+        async def look() -> None:
+            with translated(_NAME):
+                await events.check_redactions(self._connection)
+
+        await self._thread.run(look, abandon_on_cancel=True)
+
     async def object_states(self, places: Sequence[Place]) -> Mapping[Place, ObjectState]:
         """Return the states of those of the places that the log names, after the events that passed the check."""
 
@@ -94,9 +107,7 @@ class LogValidator:
             operations = await events.admitted(connection, batch, views)
             transaction = events.Transaction(connection, self.sequence)
             try:
-                await events.write_all(
-                    transaction, [replace(stored.event, payload=b"") for stored in batch], operations
-                )
+                await events.write_all(transaction, [_without_payload(stored.event) for stored in batch], operations)
             except IntegrityError:
                 if (refused := await self._duplicate(batch)) is None:
                     raise
@@ -120,3 +131,8 @@ class LogValidator:
             ids.add(event_id)
             keys |= set() if key is None else {key}
         return None
+
+
+def _without_payload(event: Event) -> Event:
+    """Return an event without its payload. A redacted one keeps its substitute, whose digest is compared later."""
+    return event if event.redacted_by is not None else replace(event, payload=b"")

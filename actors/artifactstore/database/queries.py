@@ -12,6 +12,7 @@ from sqlalchemy import (
     ScalarSelect,
     Select,
     and_,
+    false,
     func,
     literal_column,
     or_,
@@ -25,7 +26,8 @@ from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Query, Steps, lookup, query, run, wanted
 from artifactstore.database.cells import DamagedCell, time_in
 from artifactstore.database.files import address_in, content_columns, entry_in, path_of
-from artifactstore.database.rare_names import file_name, is_name, numbers_with_rare_name
+from artifactstore.database.name_keys import name_key
+from artifactstore.database.rare_names import is_name, numbers_with_rare_name
 from artifactstore.database.schema import LIVE, events
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical
@@ -36,6 +38,7 @@ from artifactstore_protocols.events import check_payload, digest_of_payload
 from artifactstore_protocols.globs import beginning_of, end_of_texts, is_literal, last_name, like_pattern
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.metadata import Metadata, is_metadata, search_term
+from artifactstore_protocols.name_keys import name_key as key_of
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.package_listing import (
     EntryListing,
@@ -60,6 +63,7 @@ from artifactstore_protocols.package_references import (
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import path_key, tree_order
 from artifactstore_protocols.records import FileRecord, FoundEntry, MetadataSchema, PackageRecord, Tag
+from artifactstore_protocols.redaction import ManifestRedacted
 from artifactstore_protocols.storage import KeyRefused, KnownObject, Place
 from artifactstore_protocols.views import (
     CONTENTS,
@@ -76,11 +80,14 @@ from artifactstore_protocols.views import (
 
 __all__ = [
     "IS_CURRENT",
+    "contents_with_sha256",
     "deduplicated_bytes",
     "differences",
     "differing_entries",
     "entries_query",
     "file",
+    "file_page",
+    "file_page_query",
     "files_with_content",
     "find_entries",
     "find_package",
@@ -103,6 +110,7 @@ __all__ = [
     "tag",
     "tag_in",
     "tags",
+    "tags_query",
 ]
 
 _SHOWN_CHARACTERS = 60
@@ -195,26 +203,43 @@ async def readable_package(connection: AsyncConnection, package_id: str) -> Pack
     return found
 
 
-async def find_package(connection: AsyncConnection, text: str, *, prefer_open: bool) -> PackageRecord:
-    """Return the package that a text names; see `package_references.search_package`."""
+async def find_package(
+    connection: AsyncConnection, text: str, *, prefer_open: bool, within: Sequence[str] | None = None
+) -> PackageRecord:
+    """Return the package that a text names; see `package_references.search_package`.
+
+    With `within`, a package whose name matches none of these globs is as if it were not there.
+    """
     search: Generator[PackageQuery, Sequence[PackageRecord], PackageRecord] = search_package(
         text, prefer_open=prefer_open
     )
     try:
         wanted = next(search)
         while True:
-            wanted = search.send(await _matching(connection, wanted))
+            wanted = search.send(await _matching(connection, wanted, PackageFilter(within=within)))
     except StopIteration as end:
         return cast("PackageRecord", end.value)
 
 
-async def _matching(connection: AsyncConnection, wanted: PackageQuery) -> Sequence[PackageRecord]:
-    """Return the packages that match a query. Each query uses an index."""
+async def _matching(connection: AsyncConnection, wanted: PackageQuery, where: PackageFilter) -> Sequence[PackageRecord]:
+    """Return the packages that match a query, and whose names a filter accepts. Each query uses an index."""
+    if isinstance(wanted, ByName | OpenByName) and not where.matches_name(wanted.name):
+        return ()
+    needed = 1 if isinstance(wanted, ByDigest) else CANDIDATES_MAX + 1 if isinstance(wanted, ByPartOfId) else None
     found: dict[str, PackageRecord] = {}
     for selected in queries_for(wanted):
-        for row in await connection.execute(selected):
-            record = _package(row)
-            found[record.package_id] = record
+        page, accepted, offset = selected, 0, 0
+        while True:
+            records = [_package(row) for row in await connection.execute(page)]
+            for record in records:
+                if where.matches_name(record.name):
+                    found[record.package_id] = record
+                    accepted += 1
+            # Rejected packages must not take the places of accepted ones, so the search continues after them.
+            if where.within is None or needed is None or accepted >= needed or not records:
+                break
+            offset += len(records)
+            page = selected.limit(_LISTED_AT_ONCE).offset(offset)
     return sorted(found.values(), key=lambda record: -record.created_sequence)
 
 
@@ -310,6 +335,11 @@ def _conditions(where: PackageFilter, sort: SortKey, *, joined: bool = False) ->
     if where.name is not None:
         in_order = sort == "name" or (sort == "created" and is_literal(where.name))
         found.append(glob_condition(columns.name if in_order else columns.name.concat(""), where.name))
+    if where.within is not None:
+        alone = len(where.within) == 1 and where.name is None
+        in_order = alone and (sort == "name" or (sort == "created" and is_literal(where.within[0])))
+        name = columns.name if in_order else columns.name.concat("")
+        found.append(or_(false(), *(glob_condition(name, glob) for glob in where.within)))
     if where.status is None:
         found.append(_IS_NOT_GONE)
     for column, value in (
@@ -431,9 +461,9 @@ def entries_query(
         one = _files.c.digest_primary == digests[0] if len(digests) == 1 else _files.c.digest_primary.in_(digests)
         query, order = query.where(one), number
     elif numbers is None:
-        names = [last_name(glob) for glob in page.entries.globs if is_name(glob)]
+        names = [name for glob in page.entries.globs if is_name(glob) and (name := last_name(glob))]
         if names:
-            query, order = query.where(*(file_name == name for name in names)), number
+            query, order = query.where(*(name_key == key_of(name) for name in names)), number
     if page.after is not None:
         at, after = page.after
         start, rest = (order >= at, order > at) if page.ascending else (order <= at, order < at)
@@ -446,8 +476,16 @@ async def _primary_digests(connection: AsyncConnection, digest: str) -> Sequence
     algorithm, raw = raw_digest(digest)
     if algorithm not in {None, "sha256"}:
         return [raw]
-    query = select(_contents.c.digest_primary).where(_contents.c.digest_sha256 == raw)
-    return [*(row[0] for row in await connection.execute(query)), *([raw] if algorithm is None else [])]
+    rows = await connection.execute(contents_with_sha256(raw))
+    return [*(row[0] for row in rows), *([raw] if algorithm is None else [])]
+
+
+def contents_with_sha256(digest: bytes) -> Select[*tuple[Any, ...]]:
+    """Return the query for the primary digests of the contents with this SHA-256."""
+    # The index has the first 8 bytes. Their position is no parameter: only so can a planner use the index.
+    start: ColumnElement[bytes] = func.substr(_contents.c.digest_sha256, literal_column("1"), literal_column("8"))
+    selected = select(_contents.c.digest_primary)
+    return selected.where(start == digest[:8], _contents.c.digest_sha256 == digest)
 
 
 async def file(connection: AsyncConnection, package_id: str, path_key: str) -> FileRecord | None:
@@ -479,7 +517,8 @@ async def locations(
         digests = digests.where(_files.c.package_number == _number_of(package_id))
     page = digests.distinct().order_by(referring.c.digest_primary).limit(limit).subquery()
     query = _LOCATIONS_QUERY.where(IS_CURRENT, _locations.c.digest_primary.in_(select(page.c.digest_primary)))
-    return [_location(row) for row in await connection.execute(query.order_by(*_locations.primary_key.columns))]
+    rows = await connection.execute(query.order_by(*(_locations.c[name] for name in LOCATIONS.key)))
+    return [_location(row) for row in rows]
 
 
 async def known_objects(
@@ -567,15 +606,18 @@ async def manifest_bytes(connection: AsyncConnection, package_id: str) -> bytes 
 
     Raises:
         PayloadDiffers: the manifest does not match the digest in the event's record.
+        ManifestRedacted: the manifest was redacted.
     """
     query = (
-        select(events.c.sequence, events.c.payload_digest, events.c.payload)
+        select(events.c.sequence, events.c.payload_digest, events.c.payload, events.c.redacted_by)
         .join(_packages, _packages.c.finalized_sequence == events.c.sequence)
         .where(_packages.c.package_id == package_id, events.c.type == PACKAGE_FINALIZED.name)
     )
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         return None
+    if row.redacted_by is not None:
+        raise ManifestRedacted(package_id, row.payload_digest, row.redacted_by)
     payload = bytes(row.payload)
     check_payload(row.sequence, PACKAGE_FINALIZED.name, digest_of_payload(payload), row.payload_digest)
     return payload
@@ -587,10 +629,26 @@ async def tag(connection: AsyncConnection, name: str) -> Tag | None:
     return None if row is None else tag_in(row)
 
 
-async def tags(connection: AsyncConnection, *, after: str, limit: int) -> Sequence[Tag]:
-    """Return up to `limit` tags after a name, in the order of their names."""
-    rows = await connection.execute(select(_tags).where(_tags.c.tag > after).order_by(_tags.c.tag).limit(limit))
-    return [tag_in(row) for row in rows]
+async def tags(
+    connection: AsyncConnection, *, after: str, limit: int, within: Sequence[str] | None = None
+) -> Sequence[Tag]:
+    """Return up to `limit` tags after a name, in the order of their names; of packages whose names globs match."""
+    where = PackageFilter(within=within)
+    found: list[Tag] = []
+    while len(found) < limit:
+        rows = (await connection.execute(tags_query(after=after, limit=_LISTED_AT_ONCE if within else limit))).all()
+        found += [tag_in(row) for row in rows if where.matches_name(row.name)]
+        if within is None or not rows:
+            break
+        after = rows[-1].tag
+    return found[:limit]
+
+
+def tags_query(*, after: str, limit: int) -> Select[*tuple[Any, ...]]:
+    """Return the query of `tags`, with the names of the packages."""
+    joined = _tags.join(_packages, _packages.c.package_id == _tags.c.package_id)
+    selected = select(_tags, _packages.c.name).select_from(joined)
+    return selected.where(_tags.c.tag > after).order_by(_tags.c.tag).limit(limit)
 
 
 def tag_in(row: Row[tuple[object, ...]]) -> Tag:
@@ -637,10 +695,27 @@ async def list_files(connection: AsyncConnection, package: PackageRecord) -> lis
     return await run(connection, steps())
 
 
+async def file_page(connection: AsyncConnection, package: PackageRecord, *, after: str, limit: int) -> list[FileRecord]:
+    """Return up to `limit` entries of a package after a path key, in the order of their keys."""
+    selected = file_page_query(package.created_sequence, after=after, limit=limit)
+    return [_file(tuple(row), package.package_id) for row in await connection.execute(selected)]
+
+
+def file_page_query(number: int, *, after: str, limit: int) -> Select[*tuple[Any, ...]]:
+    """Return the query of `file_page`."""
+    selected = _FILES_QUERY.where(_files.c.package_number == number, _files.c.path_key > after)
+    return selected.order_by(_files.c.path_key).limit(limit)
+
+
 async def differences(
     connection: AsyncConnection, before: PackageRecord, after: PackageRecord
 ) -> list[tuple[FileRecord | None, FileRecord | None]]:
-    """Return the entries of two packages at each path at which they differ, in the order of their path keys."""
+    """Return the entries of two packages at each path at which they differ, in the order of their path keys.
+
+    Packages with one tree digest are equal, and no entry is read.
+    """
+    if before.tree_digest is not None and before.tree_digest == after.tree_digest:
+        return []
     sides: list[dict[str, FileRecord]] = []
     for package, other in ((before, after), (after, before)):
         selected = differing_entries(package.created_sequence, other.created_sequence)

@@ -1,30 +1,39 @@
 """Packages with files of rare names: one search of the index of file names, instead of one search in each package.
 
-A pattern such as `docs/a.md` or `logs/crash*` says how the last part of each path begins. If few files of the store
-have such a name, all of them are read. Otherwise `RARE_MAX` of them are skipped in the index for nothing.
+A pattern such as `docs/a.md`, `**/*.tar.gz` or `logs/crash*` says what the last part of each path is, how it ends, or
+how it begins. If few files of the store have such a name, all of them are read. Otherwise `RARE_MAX` of them are
+skipped in the index for nothing.
+
+The index has the names by their endings. If only the beginning of the names is known, it is searched under each ending.
 """
 
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, Select, literal_column, select
+from sqlalchemy import CTE, ColumnElement, CompoundSelect, Select, literal_column, or_, select, union_all
 
 from artifactstore.database.asyncio_core import AsyncConnection
+from artifactstore.database.name_keys import ending, name_key
 from artifactstore.database.schema import LIVE
-from artifactstore_protocols.globs import beginning_of, beginning_of_name, end_of_texts, last_name
+from artifactstore_protocols.globs import beginning_of, last_name, like_pattern
+from artifactstore_protocols.name_keys import beginning_of_key, ending_in_pattern, is_searchable, key_range
+from artifactstore_protocols.name_keys import name_key as key_of
 from artifactstore_protocols.package_listing import EntryListing
 from artifactstore_protocols.views import FILES
 
-__all__ = ["RARE_MAX", "file_name", "is_name", "named_query", "numbers_with_rare_name"]
+__all__ = ["BEGUN_MAX", "ENDINGS_MAX", "RARE_MAX", "endings_query", "is_name", "named_query", "numbers_with_rare_name"]
 
 RARE_MAX: Final = 2_000
 """The maximum number of files with a name that is rare."""
 
-file_name: ColumnElement[str] = literal_column(
-    "substr(artifact_files.path_key, length(rtrim(artifact_files.path_key, "
-    "replace(artifact_files.path_key, '/', ''))) + 1)"
-)
-"""The last part of a path key, as in the index on it."""
+ENDINGS_MAX: Final = 1_000
+"""The maximum number of endings under which names with a beginning are searched. Each one costs two searches."""
+
+BEGUN_MAX: Final = 100
+"""The maximum number of endings that names with a beginning have. Each one is a part of the query for the names."""
+
+_IS, _ENDS, _BEGINS = range(3)
+"""What a pattern says of the last part of paths, the most exact one first."""
 
 _files = LIVE[FILES]
 
@@ -35,13 +44,20 @@ async def numbers_with_rare_name(connection: AsyncConnection, page: EntryListing
     Packages before the page are left out. The filter for packages is for the caller.
     """
     globs = page.entries.globs
-    wanted = next((glob for glob in globs if beginning_of_name(glob)), None)
+    wanted = min(filter(is_searchable, globs), key=_vagueness, default=None)
     if wanted is None or any(is_name(glob) for glob in globs):
         return None
-    named = named_query(wanted)
+    endings: Sequence[str] = ()
+    rows: list[tuple[Any, ...]]
+    if _vagueness(wanted) == _BEGINS:
+        rows = [tuple(row) for row in await connection.execute(endings_query(beginning_of_key(wanted)))]
+        if len(rows) > BEGUN_MAX or any(place > ENDINGS_MAX for _ending, place in rows):
+            return None
+        endings = [found for found, _place in rows]
+    named = named_query(wanted, endings)
     if (await connection.execute(named.limit(1).offset(RARE_MAX))).first() is not None:
         return None
-    rows: list[tuple[Any, ...]] = [tuple(row) for row in await connection.execute(named)]
+    rows = [tuple(row) for row in await connection.execute(named)]
     matches = page.entries.path_matcher()
     numbers = {number for number, key in rows if matches(key)}
     if page.after is not None:
@@ -50,16 +66,65 @@ async def numbers_with_rare_name(connection: AsyncConnection, page: EntryListing
     return sorted(numbers, reverse=not page.ascending)
 
 
+def _vagueness(glob: str) -> int:
+    if last_name(glob) is not None:
+        return _IS
+    return _ENDS if ending_in_pattern(glob) is not None else _BEGINS
+
+
 def is_name(glob: str) -> bool:
     """Return whether a pattern names the last part of a path and does not begin exactly, as `**/a.md`."""
     return not beginning_of(glob) and last_name(glob) is not None
 
 
-def named_query(glob: str) -> Select[tuple[Any, ...]]:
-    """Return the query for the files whose name begins like those that a pattern matches."""
+def named_query(glob: str, endings: Sequence[str] = ()) -> Select[tuple[Any, ...]] | CompoundSelect[Any]:
+    """Return the query for the files whose name is, ends or begins like those that a searchable pattern matches.
+
+    Args:
+        glob: the pattern.
+        endings: the endings of the names, if the pattern says only how they begin: what `endings_query` finds.
+    """
     query = cast("Select[tuple[Any, ...]]", select(_files.c.package_number, _files.c.path_key))
     if (name := last_name(glob)) is not None:
-        return query.where(file_name == name)
-    begin = beginning_of_name(glob)
-    query = query.where(file_name >= begin)
-    return query if (end := end_of_texts(begin)) is None else query.where(file_name < end)
+        return query.where(name_key == key_of(name))
+    query = query.where(_files.c.path_key.like(like_pattern(glob), escape="\\"))
+    known, beginning = ending_in_pattern(glob), beginning_of_key(glob)
+    each = [query.where(*_within(*key_range(f"{end}/{beginning}"))) for end in ((known,) if known else ("", *endings))]
+    return union_all(*each) if len(each) > 1 else each[0]
+
+
+def endings_query(beginning: str) -> Select[tuple[Any, ...]]:
+    """Return the query for the endings of names with a beginning, and the place of each among all endings.
+
+    A place that is too large is that of an ending after which no others were looked for. At most one more than
+    `BEGUN_MAX` is found.
+    """
+    low, high = key_range(f"/{beginning}")
+    endings = _endings()
+    each, place = endings.c.ending, endings.c.place
+    # Ordered and limited, so that no database has another way to find it than a search of the index.
+    begun = select(name_key).select_from(_files).where(name_key >= each.concat(low)).order_by(name_key).limit(1)
+    is_begun = begun.correlate(endings).scalar_subquery() < each.concat(high)
+    query = select(each, place).where(each.is_not(None), or_(place > ENDINGS_MAX, is_begun)).limit(BEGUN_MAX + 1)
+    return cast("Select[tuple[Any, ...]]", query)
+
+
+def _endings() -> CTE:
+    """Return the endings of names, followed by NULL unless there are too many: one search of the index finds the next.
+
+    Keys with an ending begin with a dot, which is just before the slash. What follows the keys of an ending is the
+    ending with a `0`, which is just after the slash.
+    """
+    first = select(ending).select_from(_files).where(*_within(".", "/")).order_by(name_key).limit(1).scalar_subquery()
+    found = select(first.label("ending"), literal_column("1").label("place")).cte("endings", recursive=True)
+    after = _within(found.c.ending.concat("0"), "/")
+    following = select(ending).select_from(_files).where(*after).order_by(name_key).limit(1).correlate(found)
+    return found.union_all(
+        select(following.scalar_subquery(), found.c.place + 1).where(
+            found.c.ending.is_not(None), found.c.place <= ENDINGS_MAX
+        )
+    )
+
+
+def _within(low: str | ColumnElement[str], high: str | ColumnElement[str]) -> Sequence[ColumnElement[bool]]:
+    return name_key >= low, name_key < high

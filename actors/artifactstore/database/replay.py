@@ -20,7 +20,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayProgress, ReplayReport
 from artifactstore_protocols.views import TOTALS
 
-__all__ = ["check", "rebuild"]
+__all__ = ["check", "rebuild", "repair"]
 
 _LITTLE_EVENTS = 256
 _CATCH_UPS_MAX = 16
@@ -94,6 +94,13 @@ async def _rebuild(connection: AsyncConnection, progress: Told) -> ReplayReport:
             await _repair(connection, LIVE[view], SHADOW[view], keys)
     async with connection.begin():
         return await _compare(connection, after=after, repaired_rows=repaired)
+
+
+async def repair(connection: AsyncConnection) -> None:
+    """Repair the live tables by the shadow tables, in a transaction that holds the head of the log."""
+    for view, keys in DIFFERING.items():
+        await _note_differences(connection, LIVE[view], SHADOW[view], keys)
+        await _repair(connection, LIVE[view], SHADOW[view], keys)
 
 
 async def _catch_up(connection: AsyncConnection, into: TableViewWriter, after: int) -> int:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from artifactstore.database.cells import CheckedBigInteger, CheckedBytes, CheckedText
+from artifactstore.database.name_keys import name_key_sql
 from artifactstore_protocols.views import TOTALS, VIEWS, ViewTable
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "METADATA",
     "SCHEMA_REVISION",
     "SCHEMA_REVISIONS",
+    "UNIQUE",
     "ViewTables",
     "events",
     "last_runs",
@@ -44,6 +46,9 @@ SCHEMA_REVISIONS: tuple[str, ...] = ("0001",)
 
 SCHEMA_REVISION = SCHEMA_REVISIONS[-1]
 """The schema revision that this release requires."""
+
+UNIQUE = "unique"
+"""The key of `Table.info` for what a unique index has, in a table without a primary key: names and expressions."""
 
 METADATA = MetaData(
     naming_convention={
@@ -88,10 +93,13 @@ events = Table(
     _text("idempotency_key", nullable=True),
     _text("payload_digest"),
     _bytes("payload"),
+    _integer("redacted_by", nullable=True),
+    _text("substitute_digest", nullable=True),
     Index(None, "event_id", unique=True),
     Index(None, "idempotency_key", unique=True),
     Index(None, "command_id"),
     Index(None, "subject", "sequence"),
+    Index(None, "redacted_by", sqlite_where=text("redacted_by IS NOT NULL")),
 )
 
 log_head = Table(
@@ -103,6 +111,7 @@ log_head = Table(
     _text("import_event_id", nullable=True),
     _text("import_command", nullable=True),
     _text("store_id"),
+    _text("restored_store_id", nullable=True),
     CheckConstraint("id = 1", name="single_row"),
 )
 
@@ -169,7 +178,7 @@ Table(
     Index("ix_artifact_packages_unreleased", "created_sequence", sqlite_where=_unreleased),
 )
 
-# Tables with a row per file have no rowid: the key is stored once, and one search finds the row.
+# Tables with a row per file and a short key have no rowid: the key is stored once, and one search finds the row.
 
 Table(
     "contents",
@@ -180,7 +189,7 @@ Table(
     _integer("size_bytes"),
     _integer("reference_count"),
     _integer("sequence"),
-    Index(None, "digest_sha256"),
+    Index("ix_contents_sha256_start", text("substr(digest_sha256, 1, 8)")),  # 8 of 32 bytes tell contents apart
     sqlite_with_rowid=False,
 )
 
@@ -197,12 +206,8 @@ Table(
     _text("link_target", nullable=True),
     _integer("sequence"),
     Index(None, "digest_primary", "package_number"),
-    # The last part of the path: what is left of it without all characters but slashes at its end is its directory.
-    Index(
-        "ix_artifact_files_name",
-        text("substr(path_key, length(rtrim(path_key, replace(path_key, '/', ''))) + 1)"),
-        text("package_number"),
-    ),
+    # The last part of the path, with its ending first.
+    Index("ix_artifact_files_name", text(name_key_sql()), text("package_number")),
     sqlite_with_rowid=False,
 )
 
@@ -210,14 +215,19 @@ Table(
 _current = "state <> 'retired' AND state <> 'removed'"
 _collectable = "state = 'condemned' OR state = 'retired'"
 
+# What a key has after its digest: nothing, or its generation. The rest of the key repeats the digest in 77 characters.
+_location_key = ("digest_primary", "backend_id", text("substr(object_key, 78)"))
+
+# Without a primary key: SQLite's hidden row number then makes the entries of the other indexes short.
+
 Table(
     "storage_locations",
     METADATA,
-    _bytes("digest_primary", key=True),
-    _text("backend_id", key=True),
-    _text("object_key", key=True),
-    _text("retrieval_tier"),
-    _text("restore_status"),
+    _bytes("digest_primary"),
+    _text("backend_id"),
+    _text("object_key"),
+    _integer("retrieval_tier"),
+    _integer("restore_status"),
     _text("state"),
     _text("integrity"),
     _integer("stored_at", nullable=True),
@@ -225,6 +235,7 @@ Table(
     _text("rule", nullable=True),
     _integer("sequence"),
     _integer("verified_sequence"),
+    Index("ix_storage_locations_key", *_location_key, unique=True),
     Index("ix_storage_locations_flagged", "integrity", sqlite_where=text(f"integrity <> 'intact' AND {_current}")),
     Index(
         "ix_storage_locations_collectable",
@@ -238,12 +249,9 @@ Table(
     Index(
         "ix_storage_locations_verified",
         "verified_sequence",
-        "digest_primary",
-        "backend_id",
-        "object_key",
         sqlite_where=text(_current),
     ),
-    sqlite_with_rowid=False,
+    info={UNIQUE: _location_key},
 )
 
 Table(
@@ -363,6 +371,24 @@ Table(
     _integer("purged_at"),
     _integer("sequence"),
     sqlite_with_rowid=False,
+)
+
+Table(
+    "access_tokens",
+    METADATA,
+    _text("name", key=True),
+    _text("scopes"),
+    _bytes("packages"),
+    _integer("expires_at", nullable=True),
+    _bytes("digest"),
+    _text("store_id"),
+    _text("created_by"),
+    _integer("created_at"),
+    _integer("revoked_at", nullable=True),
+    _text("revoked_by", nullable=True),
+    _text("revoked_reason", nullable=True),
+    _integer("sequence"),
+    Index(None, "digest"),
 )
 
 Table(

@@ -3,12 +3,13 @@
 The tables are defined once, so that their statements are compiled once. Only a replay imports this module.
 """
 
+from collections.abc import Iterable
 from types import MappingProxyType
 
 from sqlalchemy import Column, Index, MetaData, Table
 
 from artifactstore.database.schema import LIVE, ViewTables
-from artifactstore_protocols.views import LOCATIONS, VIEWS, Cell
+from artifactstore_protocols.views import LOCATIONS, VIEWS, Cell, ViewTable
 
 __all__ = ["DIFFERING", "SHADOW", "TEMPORARY"]
 
@@ -19,12 +20,13 @@ def _temporary(name: str, *columns: Column[Cell]) -> Table:
     return Table(name, TEMPORARY, *columns, prefixes=["TEMPORARY"], sqlite_with_rowid=False)
 
 
-def _like(column: Column[Cell]) -> Column[Cell]:
-    return Column(column.name, column.type, primary_key=column.primary_key, nullable=column.nullable)
+def _like(view: ViewTable, names: Iterable[str]) -> Iterable[Column[Cell]]:
+    for column in map(LIVE[view].c.__getitem__, names):
+        yield Column(column.name, column.type, primary_key=column.name in view.key, nullable=column.nullable)
 
 
 SHADOW: ViewTables = MappingProxyType(
-    {view: _temporary(f"shadow_{view.name}", *map(_like, LIVE[view].columns)) for view in VIEWS}
+    {view: _temporary(f"shadow_{view.name}", *_like(view, view.columns)) for view in VIEWS}
 )
 """The tables that a replay fills, by view."""
 
@@ -32,6 +34,6 @@ SHADOW: ViewTables = MappingProxyType(
 Index(None, *(SHADOW[LOCATIONS].c[name] for name in ("verified_sequence", *LOCATIONS.key)))
 
 DIFFERING: ViewTables = MappingProxyType(
-    {view: _temporary(f"differing_{view.name}", *map(_like, LIVE[view].primary_key)) for view in VIEWS}
+    {view: _temporary(f"differing_{view.name}", *_like(view, view.key)) for view in VIEWS}
 )
 """The tables for the keys of rows that differ between the live views and `SHADOW`."""

@@ -15,8 +15,10 @@ from artifactstore.database.keeping import load_keeping
 from artifactstore.database.purged import load_purged
 from artifactstore.database.retention_classes import load_classes
 from artifactstore.database.schema import LIVE, ViewTables
+from artifactstore.database.tokens import load_tokens
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.metadata_schema import parse_reference
+from artifactstore_protocols.releasing import RELEASED_MAX
 from artifactstore_protocols.schema_requirements import requirements_of
 from artifactstore_protocols.state import (
     ContentState,
@@ -60,6 +62,7 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
             yield lookup(_tags(tables[TAGS], database), [(tag,) for tag in sorted(needs.tags)])
         ):
             state.tags[tag] = TagState(package_id, bool(protected))
+    yield from load_tokens(state, tables, needs, database)
     yield from load_classes(state, tables, needs, database)
     yield from load_keep_policies(state, tables, needs, database)
     yield from _load_descriptions(state, tables, needs.described, database)
@@ -314,6 +317,17 @@ def _entries(files: Table, contents: Table, database: str) -> Query:
 def _entries_in_range(files: Table, contents: Table, database: str) -> Query:
     values = wanted(database, number=int, first=str, last=str)
     in_range = (files.c.path_key >= values["first"]) & (files.c.path_key <= values["last"])
+    # An event from outside can name a wide range. One entry more than may be released is enough to refuse it.
+    others = files.alias()
+    beyond = (
+        select(others.c.path_key)
+        .where(others.c.package_number == values["number"], others.c.path_key >= values["first"])
+        .order_by(others.c.path_key)
+        .limit(literal_column("1"))
+        .offset(literal_column(str(RELEASED_MAX)))
+        .scalar_subquery()
+    )
+    in_range &= files.c.path_key <= func.coalesce(beyond, values["last"])
     return query(_entries_of(files, contents, values["number"]).where(in_range), values, database)
 
 

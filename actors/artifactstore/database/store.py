@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from artifactstore.database import (
     collectable,
     events,
@@ -13,6 +15,7 @@ from artifactstore.database import (
     queries,
     retention_classes,
     stats,
+    tokens,
     usage,
     verification,
 )
@@ -45,16 +48,19 @@ from artifactstore_protocols.records import (
     RetainedPackage,
     Tag,
 )
+from artifactstore_protocols.redaction import RedactionReport, RedactionRequest
 from artifactstore_protocols.retention import RetentionClass
 from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
+from artifactstore_protocols.token_records import StoredToken, TokenFrame
 from artifactstore_protocols.unfinished_import import ImportRun
 from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
 
 __all__ = ["SqlEventStore"]
 
 _PROBE_TIMEOUT_S = 5.0
+_LEFTOVERS = "free space of the database still holds the text, because another process uses the database"
 
 
 class SqlEventStore:
@@ -102,7 +108,7 @@ class SqlEventStore:
         return await self._database.read(look, timeout_s=_PROBE_TIMEOUT_S)
 
     async def store_id(self) -> str:
-        """Return the id of this database. Exports and backups do not contain it."""
+        """Return the id of this database. In the log, only tokens name it."""
         return await self._database.read(events.read_store_id)
 
     async def commit(
@@ -132,7 +138,11 @@ class SqlEventStore:
 
     async def import_events(self, events: Sequence[StoredEvent], run: ImportRun) -> int:
         """Import events of another log."""
-        return await self._database.write(lambda transaction: import_events(transaction, events, run))
+        written = await self._database.write(lambda transaction: import_events(transaction, events, run))
+        is_end = bool(events) and events[-1].sequence == run.until.end.sequence
+        if is_end and run.head and await self.redactions(after=0, last=run.head):
+            await self._database.overwrite_leftovers()  # the other log may have redacted what was here
+        return written
 
     async def read_events(
         self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX
@@ -180,10 +190,12 @@ class SqlEventStore:
         """Return a package."""
         return await self._database.read(lambda connection: queries.package(connection, package_id))
 
-    async def find_package(self, text: str, *, prefer_open: bool = False) -> PackageRecord:
+    async def find_package(
+        self, text: str, *, prefer_open: bool = False, within: Sequence[str] | None = None
+    ) -> PackageRecord:
         """Return the package that a text names."""
         return await self._database.read(
-            lambda connection: queries.find_package(connection, text, prefer_open=prefer_open)
+            lambda connection: queries.find_package(connection, text, prefer_open=prefer_open, within=within)
         )
 
     async def packages(self, page: PackageListing) -> Sequence[PackageRecord]:
@@ -217,6 +229,15 @@ class SqlEventStore:
         async def read(connection: AsyncConnection) -> tuple[PackageRecord, Sequence[FileRecord]]:
             package = await queries.readable_package(connection, package_id)
             return package, await queries.list_files(connection, package)
+
+        return await self._database.read(read)
+
+    async def file_page(self, package_id: str, *, after: str, limit: int) -> Sequence[FileRecord]:
+        """Return a page of the entries of a package."""
+
+        async def read(connection: AsyncConnection) -> Sequence[FileRecord]:
+            package = await queries.readable_package(connection, package_id)
+            return await queries.file_page(connection, package, after=after, limit=limit)
 
         return await self._database.read(read)
 
@@ -324,6 +345,20 @@ class SqlEventStore:
         """Return the places that purged contents ever had."""
         return await self._database.read(lambda connection: purged.places_of_purged(connection, addresses))
 
+    async def redact(self, request: RedactionRequest, *, now_us: int, command_id: str) -> RedactionReport:
+        """Redact a text. Then write the database file anew, since its free space has the payloads as they were."""
+        from artifactstore.database import redacting  # noqa: PLC0415 - it defines tables that only a replay uses
+
+        report = await self._database.write(
+            partial(redacting.redact, request=request, now_us=now_us, command_id=command_id), timeout_s=None
+        )
+        is_clean = await self._database.overwrite_leftovers()
+        return report if is_clean else replace(report, failures=(_LEFTOVERS,))
+
+    async def redactions(self, *, after: int, last: int) -> Mapping[int, int]:
+        """Return the redacted events of a range."""
+        return await self._database.read(lambda connection: events.redactions(connection, after, last))
+
     async def stats(self) -> StoreStats:
         """Return the totals and the last backup."""
         return await self._database.read(stats.stats)
@@ -354,9 +389,11 @@ class SqlEventStore:
         """Return a tag, or None."""
         return await self._database.read(lambda connection: queries.tag(connection, tag))
 
-    async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
+    async def tags(self, *, after: str, limit: int, within: Sequence[str] | None = None) -> Sequence[Tag]:
         """Return a page of tags."""
-        return await self._database.read(lambda connection: queries.tags(connection, after=after, limit=limit))
+        return await self._database.read(
+            lambda connection: queries.tags(connection, after=after, limit=limit, within=within)
+        )
 
     async def retention_classes(self) -> Sequence[RetentionClass]:
         """Return the retention classes that the store has added."""
@@ -365,6 +402,26 @@ class SqlEventStore:
     async def keep_policies(self) -> Sequence[KeepPolicy]:
         """Return all keep policies."""
         return await self._database.read(keep_policies.keep_policies)
+
+    async def tokens(self, *, after: str, limit: int) -> Sequence[StoredToken]:
+        """Return a page of tokens."""
+        return await self._database.read(lambda connection: tokens.tokens(connection, after, limit))
+
+    async def token(self, name: str) -> StoredToken | None:
+        """Return a token."""
+        return await self._database.read(lambda connection: tokens.token(connection, name))
+
+    async def token_frame(self) -> TokenFrame:
+        """Return what decides whether tokens work."""
+        return await self._database.read(tokens.token_frame)
+
+    async def find_token(self, digest_in: Callable[[str], bytes]) -> tuple[TokenFrame, StoredToken | None]:
+        """Return the token with a digest."""
+        return await self._database.read(lambda connection: tokens.find_token(connection, digest_in))
+
+    async def adopt_store_id(self, store_id: str) -> None:
+        """Take the store id of a backup."""
+        await self._database.write(lambda transaction: events.adopt_store_id(transaction, store_id))
 
     async def name_usage(self, *, name: str | None, after: str, limit: int) -> Sequence[NameUsage]:
         """Return the space that the packages of some names take."""

@@ -15,11 +15,12 @@ from artifactstore.dataplane.reading import ObjectPieces, read_all, stat_all, ve
 from artifactstore.dataplane.stream import StreamIngest
 from artifactstore.dataplane.threads import WorkerThreads
 from artifactstore.environment import check_cancelled
-from artifactstore_protocols.dataplane import NOWHERE, FileSource, IngestResult, VerifyResult
+from artifactstore_protocols.dataplane import NOWHERE, SERVED_CHUNK_BYTES, FileSource, IngestResult, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.storage import (
     BackendHealth,
+    Compaction,
     HeldFile,
     KnownObject,
     ListedObject,
@@ -72,11 +73,16 @@ class InProcessDataPlane:
 
     @asynccontextmanager
     async def serve_object(
-        self, known: KnownObject, *, offset: int = 0, length: int | None = None
+        self,
+        known: KnownObject,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        chunk_bytes: int = SERVED_CHUNK_BYTES,
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open an object and iterate over its bytes."""
         backend = self._backends.resolve(known.place.backend_id)
-        pieces = await self._threads.run(partial(ObjectPieces, backend, known, offset, length))
+        pieces = await self._threads.run(partial(ObjectPieces, backend, known, offset, length, chunk_bytes))
         try:
             async with aclosing(self._read(pieces)) as reading:
                 yield reading
@@ -119,7 +125,7 @@ class InProcessDataPlane:
         backend = self._backends.resolve(backend_id)
         return await self._threads.run(lambda: backend.list_keys(after=after, limit=limit))
 
-    async def compact(self, backend_id: str) -> int:
+    async def compact(self, backend_id: str) -> Compaction:
         """Give room back. It runs beside the other work, because it can take minutes."""
         backend = self._backends.resolve(backend_id)
         return await self._threads.compact(lambda: backend.compact(check_cancelled))

@@ -163,9 +163,11 @@ def _damaged(known: KnownObject) -> ObjectDamaged:
 class ObjectPieces:
     """An iterator over the pieces of an object or of a range of it. Calls of `next_piece` must not overlap."""
 
-    __slots__ = ("_end", "_hasher", "_known", "_position", "_reader")
+    __slots__ = ("_chunk_bytes", "_end", "_hasher", "_known", "_position", "_reader")
 
-    def __init__(self, backend: StorageBackend, known: KnownObject, offset: int, length: int | None) -> None:
+    def __init__(
+        self, backend: StorageBackend, known: KnownObject, offset: int, length: int | None, chunk_bytes: int
+    ) -> None:
         """Open the object.
 
         Raises:
@@ -174,6 +176,7 @@ class ObjectPieces:
             ObjectDamaged: the object is empty and should not be.
         """
         self._known = known
+        self._chunk_bytes = chunk_bytes
         self._reader = backend.open(known.place.object_key, max(offset, 0), length)
         size_bytes = self._reader.size_bytes
         self._position = offset
@@ -196,12 +199,12 @@ class ObjectPieces:
         return self._position == self._end
 
     def next_piece(self) -> bytes:
-        """Return the next bytes, up to `CHUNK_BYTES`.
+        """Return the next bytes, up to the length of a chunk.
 
         Raises:
             ObjectDamaged: the digest of the object differs from its address. Raised instead of the last piece.
         """
-        buffer = bytearray(min(CHUNK_BYTES, self._end - self._position))
+        buffer = bytearray(min(self._chunk_bytes, self._end - self._position))
         self._position += self._reader.readinto(buffer)
         if self._hasher is not None:
             self._hasher.update(buffer)

@@ -16,6 +16,9 @@ from quart import Response, render_template, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, NotFound
 
+from artifactstore.http.api.application import Api, Identify
+from artifactstore.http.api.identity import identify_token
+from artifactstore.http.api.table import ROUTES
 from artifactstore.http.gate import Gate
 from artifactstore.http.hosts import Hosts
 from artifactstore.http.metrics import METRICS_CONTENT_TYPE, RequestCounts, Sources, exposition
@@ -26,6 +29,7 @@ from artifactstore.http.shortcut import HEADERS, Application, Measure, Receive, 
 from artifactstore.http.streams import EventStreams
 from artifactstore.ids import now_us
 from artifactstore.json_output import Json, json_text, to_json
+from artifactstore.registry import Registry
 from artifactstore_protocols.events import SEQUENCE_MAX, parse_sequence
 from artifactstore_protocols.records import HealthReport
 from artifactstore_protocols.supervision import Refusal, SupervisorSnapshot
@@ -51,6 +55,8 @@ def make_app(
     *,
     hosts: Hosts | None = None,
     look: Look = nothing_yet,
+    registry: Callable[[], Registry | None] = lambda: None,
+    identify: Identify = identify_token,
 ) -> QuartTrio:
     """Return the application.
 
@@ -61,6 +67,8 @@ def make_app(
         connections: returns the number of open connections.
         hosts: names that clients may use for the service, besides loopback names.
         look: returns the contents of the store.
+        registry: returns the open store; None while it is starting.
+        identify: returns what a token allows.
     """
     app = QuartTrio("artifactstore", static_folder=None, template_folder=str(TEMPLATES))
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
@@ -100,7 +108,9 @@ def make_app(
 
     # Quart documents this assignment for middleware; a type checker rejects an assignment to a method.
     ordinary = cast("Application", app.asgi_app)
-    app.asgi_app = cast("Any", Gate(Shortcut(_ended(ordinary), measure, counts), hosts or Hosts(), counts))  # type: ignore[method-assign]
+    shortcut = Shortcut(_ended(ordinary), measure, counts)
+    api = Api(shortcut, ROUTES, registry, identify, streams, counts)
+    app.asgi_app = cast("Any", Gate(api, hosts or Hosts(), counts))  # type: ignore[method-assign]
     return app
 
 

@@ -24,6 +24,9 @@ _HEAD_TIMEOUT_S = 10.0
 
 _HANDSHAKE_TIMEOUT_S = 10.0
 _WRITE_TIMEOUT_S = 30.0
+_WRITTEN_BYTES_MAX = 256 << 10
+"""The bytes that a client must receive within `_WRITE_TIMEOUT_S`, so 9 kB a second are fast enough."""
+
 _DRAIN_WRITE_TIMEOUT_S = 2.0
 _LINGER_S = 1.0
 _LINGER_BYTES_MAX = 1 << 20
@@ -146,17 +149,22 @@ class Connection:
             self._wait_until(trio.current_time() + waits_s if event.idle else math.inf)
 
     async def _send(self, data: bytes) -> bool:
+        """Send bytes, and return whether the client took them: each part of them in time."""
+        left = memoryview(data)
         async with self._sending:
             try:
-                with trio.move_on_after(self._write_timeout_s) as self._send_scope:
-                    await self._stream.send_all(data)
-                    return True
-                await trio.aclose_forcefully(self._stream)
+                while left:
+                    with trio.move_on_after(self._write_timeout_s) as self._send_scope:
+                        await self._stream.send_all(left[:_WRITTEN_BYTES_MAX])
+                    if self._send_scope.cancelled_caught:
+                        await trio.aclose_forcefully(self._stream)
+                        return False
+                    left = left[_WRITTEN_BYTES_MAX:]
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass
+                return False
             finally:
                 self._send_scope = None
-        return False
+        return True
 
     async def _hang_up(self) -> None:
         """Close the sending side, and keep reading for up to 1 s, or not at all while draining.

@@ -19,6 +19,7 @@ _SCHEMES = ("http", "https")
 _STREAM = "/events/stream"
 _OWN_SITE = (b"same-origin", b"none")
 _READING = ("GET", "HEAD")
+_IDENTITY = b"identity"
 
 
 class Refused(Exception):
@@ -80,6 +81,7 @@ def _examined(scope: Scope, hosts: Hosts) -> str:
     if scope["http_version"] not in _VERSIONS:
         raise Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "This service speaks HTTP/1.1 and HTTP/1.0.")
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    _refuse_compressed(headers)
     _refuse_body(headers)
     path, authority = _target(scope)
     named = [value.decode("latin-1") for name, value in headers if name == b"host"]
@@ -97,6 +99,12 @@ def _refuse_body(headers: Iterable[tuple[bytes, bytes]]) -> None:
         raise Refused(HTTPStatus.BAD_REQUEST, "Content-Length and Transfer-Encoding exclude each other.")
     if coded or any(value.strip(b"0") for value in length):
         raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "This service takes no request bodies.")
+
+
+def _refuse_compressed(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    codings = [value.strip().lower() for name, value in headers if name == b"content-encoding"]
+    if any(coding not in {b"", _IDENTITY} for coding in codings):
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body uncompressed, without Content-Encoding.")
 
 
 def _target(scope: Scope) -> tuple[str, list[str]]:

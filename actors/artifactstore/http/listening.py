@@ -10,7 +10,6 @@ import socket
 import stat
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -42,7 +41,6 @@ _NOT_HERE = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 type Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
 
 
-@dataclass(eq=False)
 class AddressUnavailable(ArtifactStoreError):
     """The service cannot listen on the configured address."""
 
@@ -51,7 +49,6 @@ class AddressUnavailable(ArtifactStoreError):
     template = "cannot listen on {self.address}: {self.reason}; stop what uses it, or choose another with --bind"
 
 
-@dataclass(eq=False)
 class RemoteBindRefused(ArtifactStoreError):
     """Other machines could reach the address, and the operator has not allowed that."""
 

@@ -14,6 +14,8 @@ import trio
 
 from artifactstore import signals
 from artifactstore.config import Settings
+from artifactstore.http.api.application import Identify
+from artifactstore.http.api.identity import identify_token
 from artifactstore.http.jobs import service_jobs
 from artifactstore.http.listening import Listening, check_listening
 from artifactstore.http.maintenance import Maintenance, MaintenanceRole
@@ -122,6 +124,8 @@ def http_service(
     listening: Listening,
     registry: Callable[[], Registry | None],
     settings: Settings | None = None,
+    *,
+    identify: Identify = identify_token,
 ) -> Callable[[Actors], Sequence[ActorSpec[Any]]]:
     """Return the argument `services` of `open_store` for a store that serves HTTP.
 
@@ -130,6 +134,7 @@ def http_service(
         listening: addresses and options of the listeners.
         registry: returns the open store; None while it is starting.
         settings: say which jobs the service repeats; None for none.
+        identify: returns what a token allows.
     """
 
     def snapshot() -> SupervisorSnapshot | None:
@@ -141,7 +146,8 @@ def http_service(
             return await actors.health.ask(GetHealth(REPORT_AGE_MAX_S))
 
         def server() -> HttpServer:
-            return HttpServer(listening, measure, snapshot, actors.projection, overview_of(registry))
+            look = overview_of(registry)
+            return HttpServer(listening, measure, snapshot, actors.projection, look, registry, identify)
 
         spec = ActorSpec(ref=http, factory=server)
         if settings is None:

@@ -5,7 +5,7 @@ Each stream reads the log at the pace of its client. The number of streams is li
 stops.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import cast
 
 import trio
@@ -21,13 +21,22 @@ from artifactstore_protocols.messages import OpenTail, ProjectionRole, Stream
 from artifactstore_protocols.records import HistoryEntry
 from artifactstore_protocols.supervision import ActorStopped, AskError
 
-__all__ = ["STREAMS_MAX", "EventStreams"]
+__all__ = ["STREAMS_MAX", "EventStreams", "Message", "page_message"]
 
 STREAMS_MAX = 32
 """Maximum number of open streams."""
 
 _HEARTBEAT_S = 15.0
 _AGAIN_AFTER_MS = 2000
+
+
+type Message = Callable[[StoredEvent], Awaitable[bytes]]
+"""Returns what a stream sends for an event; nothing for an event that its client may not see."""
+
+
+async def page_message(stored: StoredEvent) -> bytes:
+    """Return an event as the page shows it."""
+    return _message(stored)
 
 
 class EventStreams:
@@ -70,7 +79,7 @@ class EventStreams:
         for tail in tuple(self._tails):
             tail.close()
 
-    async def follow(self, since: int) -> AsyncGenerator[bytes]:
+    async def follow(self, since: int, message: Message = page_message) -> AsyncGenerator[bytes]:
         """Yield the events after `since` as server-sent events, until the client leaves or the service stops."""
         yield f"retry: {_AGAIN_AFTER_MS}\n\n".encode()
         while not self._ended:
@@ -80,7 +89,7 @@ class EventStreams:
             try:
                 while True:
                     stored = await _next(tail)
-                    yield b": still here\n\n" if stored is None else _message(stored)
+                    yield b": still here\n\n" if stored is None else await message(stored)
                     since = since if stored is None else stored.sequence
             except ActorStopped:
                 continue  # the projection actor restarted; the next tail continues after `since`

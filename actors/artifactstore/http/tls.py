@@ -1,7 +1,6 @@
 """The TLS context of the service, built from PEM files."""
 
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
 from typing import override
 
@@ -19,7 +18,6 @@ _ENCRYPTED = (
 )
 
 
-@dataclass(eq=False)
 class CertificateUnusable(ArtifactStoreError):
     """The given files cannot be used for TLS."""
 

@@ -14,7 +14,6 @@ import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import cast, override
 
@@ -89,7 +88,6 @@ _SESSIONS = 64
 _FINALIZE_ATTEMPTS = 3
 
 
-@dataclass(eq=False)
 class PackageBusy(ArtifactStoreError):
     """A package cannot be finalized while this process puts files into it."""
 

@@ -1,7 +1,6 @@
 """Errors that say why a directory, or an entry of it, cannot be ingested, and what to do."""
 
 import shlex
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -24,7 +23,6 @@ _EXCLUDED_MAX: Final = 10
 """Maximum number of refused entries for which an error shows the options that leave them out."""
 
 
-@dataclass(eq=False)
 class PathUnusable(ArtifactStoreError):
     """The path to ingest is neither a file nor a directory, or cannot be read."""
 
@@ -33,7 +31,6 @@ class PathUnusable(ArtifactStoreError):
     template = "{self.path!r} cannot be ingested: {self.reason}"
 
 
-@dataclass(eq=False)
 class IgnoreFileRefused(ArtifactStoreError):
     """An ignore file in the tree cannot be used."""
 
@@ -42,7 +39,6 @@ class IgnoreFileRefused(ArtifactStoreError):
     template = "the ignore file {self.path!r} cannot be used: {self.reason}; repair it, or use --no-ignore-files"
 
 
-@dataclass(eq=False)
 class SourceInsideStore(ArtifactStoreError):
     """The source belongs to the store itself. A store that ingests its own files grows with every ingest."""
 
@@ -64,7 +60,6 @@ class RefusedEntry(NamedTuple):
     reason: str
 
 
-@dataclass(eq=False)
 class EntriesRefused(ArtifactStoreError):
     """Some entries of a source cannot be stored. The message says which options let the others through.
 
@@ -118,7 +113,6 @@ _OPTIONS: Final = {
 """What a user can do about each kind of refused entry."""
 
 
-@dataclass(eq=False)
 class TreeTooLarge(ArtifactStoreError):
     """A tree has more entries, more names, or more directories behind links than an ingest allows.
 

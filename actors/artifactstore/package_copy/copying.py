@@ -1,8 +1,7 @@
 """The steps of a copy: create it, fill it, compare it, finalize it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from msgspec.structs import asdict
 
@@ -18,11 +17,11 @@ from artifactstore_protocols.events import IdempotencyConflict
 from artifactstore_protocols.life_cycle import CUSTOM, SetRetention
 from artifactstore_protocols.packages import PackageFinalizedAlready
 from artifactstore_protocols.records import CopyReport, IngestProgress, PackageRecord
+from artifactstore_protocols.retention import RETENTION_CLASSES, UnknownRetentionClass
 
 __all__ = ["SameStore", "copy_package"]
 
 
-@dataclass(eq=False)
 class SameStore(ArtifactStoreError):
     """A store would be its own source or its own target.
 
@@ -49,6 +48,7 @@ async def copy_package(
 
     Raises:
         SameStore: both stores are one.
+        UnknownRetentionClass: the other store does not have the class.
         SchemaDiffers: the other store has another schema of the same name and version.
         SchemaRequired, SchemaViolated: the other store requires another schema for this name.
         CopyDiffers: the copy does not have the tree digest. It stays open.
@@ -59,6 +59,7 @@ async def copy_package(
     store_id = (await store.probe()).store_id
     if store_id is not None and store_id == (await other.store.probe()).store_id:
         raise SameStore(store.name)
+    await _check_classes((source.retention_class, package.retention_class), other)
     if package.schema is not None:
         await take_schema(store, package.schema, other, principal)
     parents = await find_parents(package.parents, other)
@@ -87,6 +88,14 @@ async def copy_package(
         parents=tuple(sorted(opened.parents)),
         parents_left_out=tuple(sorted(each for each in package.parents if parents.get(each) not in opened.parents)),
     )
+
+
+async def _check_classes(names: Iterable[str], other: OtherStore) -> None:
+    """Check that the other store has the retention classes of the copy, before anything is copied."""
+    has = {CUSTOM, *RETENTION_CLASSES, *(each.name for each in await other.store.retention_classes())}
+    for name in names:
+        if name not in has:
+            raise UnknownRetentionClass(name, other.store.name)
 
 
 async def _annotate(package: PackageRecord, other: OtherStore, copy_id: str, principal: str) -> None:

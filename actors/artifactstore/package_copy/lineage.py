@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from artifactstore.ingest.steps import Steps
 from artifactstore.package_copy.filling import OtherStore
@@ -18,7 +17,6 @@ from artifactstore_protocols.packages import PackageNotFound
 __all__ = ["SchemaDiffers", "copy_key", "find_parents", "take_schema"]
 
 
-@dataclass(eq=False)
 class SchemaDiffers(ArtifactStoreError):
     """Two stores have different schemas of one name and version, so a package with it cannot be copied.
 

@@ -1,7 +1,6 @@
 """The package that is copied: its entries, compared with the tree digest that its finalization recorded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -18,7 +17,6 @@ from artifactstore_protocols.records import FileRecord, PackageRecord
 __all__ = ["CopyDiffers", "Original", "address_of", "check_tree_digest", "digests_of", "entry_of", "original"]
 
 
-@dataclass(eq=False)
 class CopyDiffers(ArtifactStoreError):
     """The entries of a package do not have its tree digest, so no copy of it was finalized.
 
@@ -53,15 +51,16 @@ async def original(store: EventStore, package_id: str) -> Original:
 
     Raises:
         NotFinalized: the package is open.
+        ManifestRedacted: its manifest was redacted, so a copy cannot be verified.
         CopyDiffers: its entries do not have its tree digest.
     """
     package, entries = await store.files(package_id)
     if package.manifest_digest is None or package.tree_digest is None:
         raise NotFinalized(package_id)
-    await check_tree_digest(package_id, entries, package.tree_digest)
     payload = await store.manifest_bytes(package_id)
     if payload is None:
         raise NotFinalized(package_id)
+    await check_tree_digest(package_id, entries, package.tree_digest)
     _package, retention, _provenance = await in_thread(partial(decode_summary, payload))
     return Original(package, entries, package.manifest_digest, package.tree_digest, retention.retention_class)
 

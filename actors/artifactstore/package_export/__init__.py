@@ -5,7 +5,7 @@
 and `comparison` to update it; `layout` has what both need. `archives` makes tar and zip files.
 """
 
-from artifactstore.package_export.archives import ArchiveForm, archive
+from artifactstore.package_export.archives import ArchiveForm, ArchiveOutline, archive, outline
 from artifactstore.package_export.writing import write_package
 
-__all__ = ["ArchiveForm", "archive", "write_package"]
+__all__ = ["ArchiveForm", "ArchiveOutline", "archive", "outline", "write_package"]

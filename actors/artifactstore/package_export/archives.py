@@ -6,11 +6,12 @@ files are read in batches, and each large file by itself. A zip header needs the
 a large file is read twice for a zip.
 """
 
+import hashlib
 import zlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -21,7 +22,7 @@ from artifactstore_protocols.packages import ProjectionDamaged
 from artifactstore_protocols.records import FileRecord, IngestProgress
 from artifactstore_protocols.storage import StorageError
 
-__all__ = ["ArchiveForm", "archive"]
+__all__ = ["ArchiveForm", "ArchiveOutline", "archive", "outline"]
 
 type ArchiveForm = Literal["tar", "zip"]
 
@@ -83,6 +84,35 @@ class _Zip:
 
     def body(self, entry: FileRecord) -> bytes:
         return entry.target.encode()
+
+
+class ArchiveOutline(NamedTuple):
+    """What is known of an archive before any object is read.
+
+    Attributes:
+        size_bytes: its length.
+        digest: a digest in hex that is equal exactly for equal archives. It is not the digest of the archive's bytes.
+    """
+
+    size_bytes: int
+    digest: str
+
+
+def outline(entries: Sequence[FileRecord], form: ArchiveForm) -> ArchiveOutline:
+    """Return the outline of an archive: of its headers, and of the addresses of the contents between them."""
+    writer: _Writer = _Tar() if form == "tar" else _Zip()
+    hasher = hashlib.sha256(form.encode())
+    size_bytes = 0
+    for entry in entries:
+        content_bytes = entry.size_bytes if entry.kind == "file" else len(writer.body(entry))
+        header = writer.header(entry, content_bytes, 0)  # a CRC-32 has the same length whatever it is
+        hasher.update(header)
+        hasher.update(f"{entry.content_address} {entry.target}\n".encode())
+        size_bytes += len(header) + content_bytes + len(writer.padding(content_bytes))
+    for end in writer.end():
+        hasher.update(end)
+        size_bytes += len(end)
+    return ArchiveOutline(size_bytes, hasher.hexdigest())
 
 
 async def archive(

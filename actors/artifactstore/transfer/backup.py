@@ -32,11 +32,11 @@ from artifactstore.transfer.objects import (
 )
 from artifactstore.transfer.pruning import Pruning
 from artifactstore.transfer.purged_objects import remove_purged
+from artifactstore.transfer.redacted_log import rewrite_redacted
 from artifactstore_protocols.collection import ObjectTotals
 from artifactstore_protocols.dataplane import IngestResult, RangeRefused, SourceOverrun, SourceTruncated
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers, LogFileHeader, LogFileSummary, check_name, log_file_name
 from artifactstore_protocols.messages import ReadObjects, ServeObject, StorageRole, Stream
 from artifactstore_protocols.records import BackupReport, TransferProgress
@@ -150,7 +150,11 @@ class _Backup:
         if self._pruning is not None:
             await self._pruning.look()
             await self._include_removals()
-        digest = await self._write_log(after)
+        await self._directory.keep_store_id((await self._store.token_frame()).store_id)
+        kept = await self._write_log(self._kept)
+        while await self._redact_log() > self._head:
+            await self._include_removals()  # the backup needs the event that redacted something meanwhile
+            kept = await self._write_log(kept)
         await remove_purged(self._store, self._objects, self._head)
         pruned = ObjectTotals() if self._pruning is None else await self._pruning.remove()
         return BackupReport(
@@ -160,24 +164,28 @@ class _Backup:
             objects=objects,
             new_objects=self._new_objects,
             new_bytes=self._new_bytes,
-            digest=str(digest),
+            digest=str(kept.digest),
             flaws=self._flaws.result(),
             pruned_objects=pruned.objects,
             pruned_bytes=pruned.bytes,
             limits=self._directory.limits.noted(),
         )
 
-    async def _write_log(self, after: int) -> ContentAddress:
-        """Write the missing log files and return the last one's digest. An empty log has one file without events."""
-        kept = self._kept
-        while kept is None or after < self._head:
+    async def _write_log(self, kept: LogFileSummary | None) -> LogFileSummary:
+        """Write the log files after the last one, and return the new last one. An empty log has one without events."""
+        while kept is None or kept.header.last < self._head:
+            after = 0 if kept is None else kept.header.last
             last = min(self._head, after + _FILE_EVENTS_MAX)
             header = LogFileHeader(after, last, None if kept is None or after == 0 else kept.digest)
             text = LogFileText(self._store, header, before=self._copy_for)
             async with aclosing(text.chunks()) as chunks:
                 await save(chunks, self._directory.log / log_file_name(header), durable=self._directory.limits)
-            kept, after = text.summary, last
-        return kept.digest
+            kept = text.summary
+        return kept
+
+    async def _redact_log(self) -> int:
+        """Redact the log files as the store has redacted its log, and return the last event that redacts anything."""
+        return await rewrite_redacted(self._store, await self._directory.log_files(), self._directory.limits)
 
     async def _copy_for(self, events: Sequence[StoredEvent]) -> None:
         """Copy the objects that a batch of events names, before the events are written."""

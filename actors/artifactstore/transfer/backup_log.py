@@ -79,6 +79,7 @@ class BackupLog:
                 async with LogFileSource.open(path) as file:
                     summary = await file.verify(take, partial(check_link, path.name, previous=log._last))
                     log._files[path], log._last = file.version, summary
+            await validator.finish()
             if log._last is None:
                 reason = "it has no log: the first backup into it broke off before its end, so make the backup again"
                 raise BackupRefused(directory.name, reason)

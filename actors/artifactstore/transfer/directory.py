@@ -2,6 +2,7 @@
 
 ```
 artifactstore-backup                          one line with the format; it marks the directory as a backup
+store-id                                      the store id that the tokens of the store are bound to
 log/000000000001-000000000123.cborseq         log files, each continuing the one before it
 objects/small/objects.db                      objects up to 64 KiB, as in the object root of a store
 objects/blake3/0b/8b/0b8b60…                  larger objects, likewise
@@ -26,12 +27,15 @@ from artifactstore.environment import in_thread
 from artifactstore.refusals import BackupRefused
 from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
+from artifactstore_protocols.ids import is_id
 from artifactstore_protocols.log_file import chain_of
 
 __all__ = ["MARK_NAME", "BackupDirectory"]
 
 MARK_NAME: Final = "artifactstore-backup"
 _MARK: Final = b"artifactstore backup, format 1\n"
+_STORE_ID_NAME: Final = "store-id"
+_ID_CHARACTERS: Final = 36
 _LOCK_NAME: Final = ".lock"
 _ANY_FILE: Final = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # do not block on a FIFO; follow no link
 _OF_A_FILE_SYSTEM: Final = "lost+found"  # exists in the root of an empty disk
@@ -97,6 +101,32 @@ class BackupDirectory:
             names = await in_thread(lambda: [path.name for path in self.log.iterdir()] if self.log.is_dir() else [])
         return tuple(self.log / name for name in chain_of(names))
 
+    async def keep_store_id(self, store_id: str) -> None:
+        """Keep the store id that the tokens of the store are bound to, in place of one that the backup has.
+
+        Raises:
+            BackupRefused: it cannot be written.
+        """
+        content = f"{store_id}\n".encode()
+        with _explained(self._path):
+            if await in_thread(lambda: self._read_own(_STORE_ID_NAME, len(content) + 1)) != content:
+                await in_thread(lambda: self._write_own(_STORE_ID_NAME, content))
+
+    async def store_id(self) -> str | None:
+        """Return the store id that the backup keeps; None if it keeps none.
+
+        Raises:
+            BackupRefused: it is none, or it cannot be read.
+        """
+        with _explained(self._path):
+            found = await in_thread(lambda: self._read_own(_STORE_ID_NAME, _ID_CHARACTERS + 2))
+        if found is None:
+            return None
+        text = found.decode(errors="replace").removesuffix("\n")
+        if not is_id(text):
+            raise BackupRefused(self.name, f"{_STORE_ID_NAME} in it holds no store id; repeat the backup, or remove it")
+        return text
+
     def _begin(self) -> int:
         """Lock the directory, prepare it for a backup, and return the descriptor of the lock file."""
         make_durable_directory(self._path, self.limits)
@@ -108,7 +138,7 @@ class BackupDirectory:
         try:
             self._take_lock(lock)
             if not (self._path / MARK_NAME).exists():
-                self._write_mark()
+                self._write_own(MARK_NAME, _MARK)
             self._check_mark()
             self._refuse_links()
             self._check_small_objects()
@@ -134,16 +164,17 @@ class BackupDirectory:
             if not self.limits.excuse("locks", error):
                 raise
 
-    def _write_mark(self) -> None:
-        """Write the marker file atomically."""
-        partial = self._path / f".{MARK_NAME}.partial"
+    def _write_own(self, name: str, content: bytes) -> None:
+        """Write a file of the backup itself, atomically."""
+        partial = self._path / f".{name}.partial"
         partial.unlink(missing_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        with os.fdopen(descriptor, "wb") as mark:
-            mark.write(_MARK)
-            mark.flush()
-            sync_file(mark.fileno(), self.limits)
-        partial.replace(self._path / MARK_NAME)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            sync_file(file.fileno(), self.limits)
+        partial.replace(self._path / name)
+        fsync_directory(str(self._path), self.limits)
 
     def _refuse_links(self) -> None:
         """Refuse symbolic links in place of the directories of the backup."""
@@ -180,15 +211,19 @@ class BackupDirectory:
             raise refused
         return descriptor
 
-    def _check_mark(self) -> None:
-        """Refuse a directory whose marker file is missing or names another format."""
-        found = None
+    def _read_own(self, name: str, bytes_max: int) -> bytes | None:
+        """Return the beginning of a file of the backup itself; None if there is no such file."""
         with suppress(FileNotFoundError):
-            descriptor = self._open_own(MARK_NAME, os.O_RDONLY)
+            descriptor = self._open_own(name, os.O_RDONLY)
             try:
-                found = os.read(descriptor, len(_MARK) + 1)
+                return os.read(descriptor, bytes_max)
             finally:
                 os.close(descriptor)
+        return None
+
+    def _check_mark(self) -> None:
+        """Refuse a directory whose marker file is missing or names another format."""
+        found = self._read_own(MARK_NAME, len(_MARK) + 1)
         if found is None:
             raise BackupRefused(self.name, f"there is no {MARK_NAME} in it; name the directory that `backup` was given")
         if found != _MARK:

@@ -61,6 +61,7 @@ async def import_log(
                     raise LogFilePartial(file.name, header.after)
 
             summary = await file.verify(take, check_header)
+            await validator.finish()
         counting.events_total = summary.header.last
         await _apply(file, importer, counting)
     return await _report(store, storage, str(path), summary, importer)

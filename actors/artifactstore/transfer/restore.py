@@ -127,14 +127,20 @@ class _Restore:
         )
 
     async def _begin(self, log: BackupLog) -> None:
-        """Check that this log is the beginning of the backup's log, then make its head refuse other writers."""
+        """Check that this log is the beginning of the backup's log, then make its head refuse other writers.
+
+        A store without events takes the store id of the backup's tokens, so that they work here too.
+        """
         self._importer.check_allowed()
         async with aclosing(log.batches()) as batches:
             async for batch in batches:
                 if batch and batch[0].sequence > self._importer.head:
                     break
                 await self._importer.compare(batch)
+        store_id = await self._directory.store_id()
         await self._importer.begin()
+        if self._importer.head == 0 and store_id is not None:
+            await self._store.adopt_store_id(store_id)  # before any event, so that an interrupted restore does it again
 
     async def _where_they_are_now(self, named: Sequence[NamedObject]) -> list[NamedObject]:
         """Return the objects, each at the place that this log names if that place is newer than the backup's."""

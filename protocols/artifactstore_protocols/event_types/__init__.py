@@ -5,7 +5,6 @@ error that names it, because guessing would build wrong tables.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, override
 
@@ -37,6 +36,7 @@ from artifactstore_protocols.event_types.package_created import PACKAGE_CREATED,
 from artifactstore_protocols.event_types.package_deleted import PACKAGE_DELETED, PackageDeleted
 from artifactstore_protocols.event_types.package_expired import PACKAGE_EXPIRED, PackageExpired
 from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALIZED, PackageFinalized
+from artifactstore_protocols.event_types.payloads_redacted import PAYLOADS_REDACTED, PayloadsRedacted
 from artifactstore_protocols.event_types.placing import Totals
 from artifactstore_protocols.event_types.retention_changed import RETENTION_CHANGED, RetentionChanged
 from artifactstore_protocols.event_types.retention_class_added import RETENTION_CLASS_ADDED, RetentionClassAdded
@@ -50,6 +50,8 @@ from artifactstore_protocols.event_types.schema_required import (
 from artifactstore_protocols.event_types.store_verified import STORE_VERIFIED, StoreVerified
 from artifactstore_protocols.event_types.tag_deleted import TAG_DELETED, TagDeleted
 from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
+from artifactstore_protocols.event_types.token_created import TOKEN_CREATED, TokenCreated
+from artifactstore_protocols.event_types.token_revoked import TOKEN_REVOKED, TokenRevoked
 
 __all__ = [
     "CLOCK_CONFIRMED",
@@ -76,6 +78,7 @@ __all__ = [
     "PACKAGE_DELETED",
     "PACKAGE_EXPIRED",
     "PACKAGE_FINALIZED",
+    "PAYLOADS_REDACTED",
     "RETENTION_CHANGED",
     "RETENTION_CLASS_ADDED",
     "SCHEMA_REGISTERED",
@@ -84,6 +87,8 @@ __all__ = [
     "STORE_VERIFIED",
     "TAG_DELETED",
     "TAG_SET",
+    "TOKEN_CREATED",
+    "TOKEN_REVOKED",
     "ClockConfirmed",
     "ClockObserved",
     "CommandNoted",
@@ -111,6 +116,7 @@ __all__ = [
     "PackageFinalized",
     "Payload",
     "PayloadInvalid",
+    "PayloadsRedacted",
     "RetentionChanged",
     "RetentionClassAdded",
     "SchemaRequirementDeleted",
@@ -118,6 +124,8 @@ __all__ = [
     "StoreVerified",
     "TagDeleted",
     "TagSet",
+    "TokenCreated",
+    "TokenRevoked",
     "Totals",
     "UnknownEventType",
     "decode_payload",
@@ -156,8 +164,11 @@ type Payload = (
     | ClockObserved
     | ClockConfirmed
     | ContentsPurged
+    | PayloadsRedacted
     | SchemaRequirementSet
     | SchemaRequirementDeleted
+    | TokenCreated
+    | TokenRevoked
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -191,8 +202,11 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         ClockObserved: CLOCK_OBSERVED,
         ClockConfirmed: CLOCK_CONFIRMED,
         ContentsPurged: CONTENTS_PURGED,
+        PayloadsRedacted: PAYLOADS_REDACTED,
         SchemaRequirementSet: SCHEMA_REQUIREMENT_SET,
         SchemaRequirementDeleted: SCHEMA_REQUIREMENT_DELETED,
+        TokenCreated: TOKEN_CREATED,
+        TokenRevoked: TOKEN_REVOKED,
     }
 )
 
@@ -200,7 +214,6 @@ EVENT_TYPES: Final[Mapping[str, EventType[Any]]] = MappingProxyType({each.name: 
 """Every event type by name."""
 
 
-@dataclass(eq=False)
 class UnknownEventType(ArtifactStoreError):
     """This release does not know an event type, or a version of one, and cannot project it."""
 

@@ -35,7 +35,6 @@ _PAYLOAD_BYTES_MAX = 8 << 20
 _SHOWN_CHARACTERS = 80
 
 
-@dataclass(eq=False)
 class PayloadInvalid(ArtifactStoreError):
     """A payload breaks a rule of its event type."""
 

@@ -1,24 +1,29 @@
 """`v1.entries.released`: a collector let go of entries of a package that was deleted or has expired."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import Struct
 
+from artifactstore_protocols import canonical
+from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.entries import Entry
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types import object_places
-from artifactstore_protocols.event_types.base import EventType, check_equal, record_codec
+from artifactstore_protocols.event_types.base import Codec, EventType, PayloadInvalid, check_equal, fields_of
 from artifactstore_protocols.event_types.objects_condemned import ObjectsCondemned, condemn_lost
 from artifactstore_protocols.packages import PackageNotFound, ProjectionDamaged
 from artifactstore_protocols.releasing import RELEASED_MAX, ReleaseEntries
 from artifactstore_protocols.state import EntryCounts, LogState, Needs, PackageState
-from artifactstore_protocols.views import FILES, PACKAGES, DeleteRange, RowOperation, Update
+from artifactstore_protocols.views import FILES, PACKAGES, Delete, DeleteRange, RowOperation, Update
 
 if TYPE_CHECKING:
     from artifactstore_protocols.events import Event, StoredEvent
 
 __all__ = ["ENTRIES_RELEASED", "EntriesReleased", "release_entries", "release_needs"]
+
+
+_NAME: Final = "v1.entries.released"
 
 
 class EntriesReleased(Struct, frozen=True):
@@ -33,6 +38,8 @@ class EntriesReleased(Struct, frozen=True):
         package_links: the number of its symbolic links.
         package_directories: the number of its empty directories.
         package_bytes: the total size of its files.
+        keys: the path keys of all released entries, in a redacted event: redacted paths are no range any more. Empty
+            in any other event.
     """
 
     package_id: str
@@ -43,6 +50,7 @@ class EntriesReleased(Struct, frozen=True):
     package_links: int
     package_directories: int
     package_bytes: int
+    keys: tuple[str, ...] = ()
 
 
 def release_needs(package_id: str, first: str, last: str) -> Needs:
@@ -71,7 +79,7 @@ def release_entries(command: ReleaseEntries, state: LogState) -> tuple[EntriesRe
     unused = [digest for digest, count in lost.items() if state.references_to(digest) <= count]
     object_places.check_references(set(unused) & state.references.keys(), state)  # not what the same batch put
     condemned = condemn_lost(unused, f"package {package.gone.status}", state)
-    return _released(package, entries), condemned
+    return _released(package, entries, ()), condemned
 
 
 def _gone_package(package_id: str, state: LogState) -> PackageState:
@@ -90,7 +98,14 @@ def _entries_in(package: PackageState, first: str, last: str) -> Mapping[str, En
     return {key: package.entries[key] for key in keys}
 
 
-def _released(package: PackageState, entries: Mapping[str, Entry]) -> EntriesReleased:
+def _entries_of(payload: EntriesReleased, package: PackageState) -> Mapping[str, Entry]:
+    """Return the entries of an event: those of its range, or of its keys."""
+    if not payload.keys:
+        return _entries_in(package, payload.first, payload.last)
+    return {key: package.entries[key] for key in payload.keys if key in package.entries}
+
+
+def _released(package: PackageState, entries: Mapping[str, Entry], named: tuple[str, ...]) -> EntriesReleased:
     counts = {"file": package.files, "link": package.links, "directory": package.directories}
     total_bytes = package.total_bytes
     for entry in entries.values():
@@ -104,6 +119,7 @@ def _released(package: PackageState, entries: Mapping[str, Entry]) -> EntriesRel
         package_number=package.number,
         first=keys[0],
         last=keys[-1],
+        keys=named,
         package_files=counts["file"],
         package_links=counts["link"],
         package_directories=counts["directory"],
@@ -111,21 +127,23 @@ def _released(package: PackageState, entries: Mapping[str, Entry]) -> EntriesRel
     )
 
 
-def _check(payload: EntriesReleased, _event: "Event") -> None:
+def _check(payload: EntriesReleased, event: "Event") -> None:
+    if payload.keys and (event.redacted_by is None or len(payload.keys) > RELEASED_MAX):
+        raise InvalidValue("path keys", str(len(payload.keys)), f"only a redacted event has them, up to {RELEASED_MAX}")
     ReleaseEntries(payload.package_id, payload.first, payload.last)
 
 
 def _judge(payload: EntriesReleased, _stored: "StoredEvent", state: LogState) -> None:
     package = _gone_package(payload.package_id, state)
-    entries = _entries_in(package, payload.first, payload.last)
+    entries = _entries_of(payload, package)
     if not entries:
         raise InvalidValue("entries to release", payload.package_id, "the package has none in this range")
-    check_equal("released entries", payload, _released(package, entries))
+    check_equal("released entries", payload, _released(package, entries, tuple(entries) if payload.keys else ()))
 
 
 def _evolve(payload: EntriesReleased, _stored: "StoredEvent", state: LogState) -> None:
     package = state.packages[payload.package_id]
-    for key, entry in _entries_in(package, payload.first, payload.last).items():
+    for key, entry in _entries_of(payload, package).items():
         if entry.digest:
             state.refer(entry.digest, -1)
         del package.entries[key]
@@ -142,18 +160,49 @@ def _rows(payload: EntriesReleased, _stored: "StoredEvent") -> Iterable[RowOpera
         "directory_count": payload.package_directories,
         "total_bytes": payload.package_bytes,
     }
-    return (
-        DeleteRange(FILES, (payload.package_number,), payload.first, payload.last),
-        Update(PACKAGES, (payload.package_id,), changed),
+    number = payload.package_number
+    entries = (
+        Delete(FILES, [(number, key) for key in payload.keys])
+        if payload.keys
+        else DeleteRange(FILES, (number,), payload.first, payload.last)
     )
+    return (entries, Update(PACKAGES, (payload.package_id,), changed))
 
 
-_NAME: Final = "v1.entries.released"
+def _needs(payload: EntriesReleased) -> Needs:
+    if not payload.keys:
+        return release_needs(payload.package_id, payload.first, payload.last)
+    package_ids = frozenset({payload.package_id})
+    at = frozenset((payload.package_id, key) for key in payload.keys)
+    return Needs(packages=package_ids, at=at, occupants=package_ids)
+
+
+_NUMBERS: Final = ("package_number", "package_files", "package_links", "package_directories", "package_bytes")
+_KINDS: Final = {
+    **dict.fromkeys(("package_id", "first", "last"), frozenset({str})),
+    **dict.fromkeys(_NUMBERS, frozenset({int})),
+    "keys": frozenset({list}),
+}
+
+
+def _encode(payload: EntriesReleased) -> bytes:
+    fields: dict[str, CanonicalValue] = {name: getattr(payload, name) for name in _KINDS}
+    return canonical.encode(fields | {"keys": list[CanonicalValue](payload.keys)})
+
+
+def _decode(content: bytes) -> EntriesReleased:
+    fields: dict[str, Any] = {**fields_of(_NAME, content, cast("Mapping[str, frozenset[type]]", _KINDS))}
+    keys: list[object] = fields["keys"]
+    if not all(type(key) is str for key in keys):
+        raise PayloadInvalid(_NAME, "a path key is a text")
+    return EntriesReleased(**(fields | {"keys": tuple(keys)}))
+
+
 ENTRIES_RELEASED: Final = EventType(
     name=_NAME,
-    codec=record_codec(_NAME, EntriesReleased),
+    codec=Codec(_encode, _decode),
     subject=lambda payload: payload.package_id,
-    needs=lambda payload: release_needs(payload.package_id, payload.first, payload.last),
+    needs=_needs,
     check=_check,
     judge=_judge,
     evolve=_evolve,

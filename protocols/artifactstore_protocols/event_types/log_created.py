@@ -24,7 +24,7 @@ class LogCreated(Struct, frozen=True):
     """A log began. Event 1 of every log, and no other event, has this type. The subject is the log id.
 
     Attributes:
-        log_id: a random UUID. A database also has a store id, which is not in the log.
+        log_id: a random UUID. A database also has a store id, which only tokens name in the log.
     """
 
     log_id: str

@@ -15,6 +15,7 @@ from artifactstore_protocols.event_types.object_places import digest_at
 from artifactstore_protocols.event_types.objects_stored import OBJECTS, supersedes
 from artifactstore_protocols.packages import ProjectionDamaged
 from artifactstore_protocols.state import LogState, PlaceState
+from artifactstore_protocols.storage import RESTORE_NUMBERS, TIER_NUMBERS
 from artifactstore_protocols.views import LOCATIONS, Cell, Put, RowOperation
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ def _rows(payload: ObjectsRetired, stored: "StoredEvent") -> Iterable[RowOperati
     at_us, sequence = stored.event.recorded_at_us, stored.sequence
     if payload.cause == ORPHAN:
         rest: tuple[Cell, ...] = (
-            "immediate",
-            "not_required",
+            TIER_NUMBERS["immediate"],
+            RESTORE_NUMBERS["not_required"],
             "retired",
             "intact",
             None,

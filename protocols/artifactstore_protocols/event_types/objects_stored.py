@@ -22,7 +22,7 @@ from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, 
 from artifactstore_protocols.object_keys import first_key, first_key_of, parse_key
 from artifactstore_protocols.purging import ContentPurged
 from artifactstore_protocols.state import ContentState, LogState, Needs, PlaceState
-from artifactstore_protocols.storage import RestoreStatus, RetrievalTier
+from artifactstore_protocols.storage import RESTORE_NUMBERS, TIER_NUMBERS, RestoreStatus, RetrievalTier
 from artifactstore_protocols.views import CONTENTS, LOCATIONS, Put, PutIfAbsent, Row, RowOperation
 
 if TYPE_CHECKING:
@@ -236,9 +236,8 @@ def _rows(payload: ObjectsStored, stored: "StoredEvent") -> Iterable[RowOperatio
     locations: list[Row] = []
     for digest, sha256, size_bytes, (backend_id, key), tier, restore in payload.objects:
         contents[digest] = (digest, algorithm, sha256, size_bytes, 0, sequence)
-        locations.append(
-            (digest, backend_id, key, tier, restore, "live", "intact", at_us, None, None, sequence, sequence)
-        )
+        held = (TIER_NUMBERS[tier], RESTORE_NUMBERS[restore], "live", "intact", at_us, None, None, sequence, sequence)
+        locations.append((digest, backend_id, key, *held))
     return (PutIfAbsent(CONTENTS, tuple(contents.values())), Put(LOCATIONS, locations))
 
 

@@ -83,15 +83,15 @@ def finalize_package(command: FinalizePackage, state: LogState) -> PackageFinali
     return payload
 
 
-def read_manifest(payload: PackageFinalized) -> PackageFinalized:
-    """Return the payload with its decoded manifest and summary.
+def read_manifest(payload: PackageFinalized, *, redacted: bool = False) -> PackageFinalized:
+    """Return the payload with its decoded manifest and summary. See `manifest.decode` for `redacted`.
 
     Raises:
         ManifestInvalid: the bytes are not a manifest.
     """
     if payload.decoded is not None:
         return payload
-    decoded = manifest.decode(payload.manifest)
+    decoded = manifest.decode(payload.manifest, redacted=redacted)
     return PackageFinalized(payload.manifest, manifest.summarize(payload.manifest, decoded), decoded)
 
 
@@ -199,7 +199,7 @@ def _evolve(payload: PackageFinalized, stored: "StoredEvent", state: LogState) -
     summary = _summary(payload)
     package = state.packages[summary.package_id]
     state.finalize_package(
-        package, summary.manifest_digest, at_us=summary.finalized_at_us, expires_at_us=summary.expires_at_us
+        package, stored.event.payload_digest, at_us=summary.finalized_at_us, expires_at_us=summary.expires_at_us
     )
     state.add_candidate(package, Candidate(package.package_id, summary.finalized_at_us, stored.sequence))
 
@@ -209,7 +209,7 @@ def _rows(payload: PackageFinalized, stored: "StoredEvent") -> Iterable[RowOpera
     package: dict[str, Cell] = {
         "status": "finalized",
         "finalized_at": summary.finalized_at_us,
-        "manifest_digest": summary.manifest_digest,
+        "manifest_digest": stored.event.payload_digest,  # also if the manifest was redacted
         "tree_digest": summary.tree_digest,
         "finalized_sequence": stored.sequence,
     }

@@ -4,7 +4,8 @@ A file is a CBOR sequence (RFC 8742) of canonical items. It holds the events of 
 depends on when or where it was written, so equal ranges of equal logs are equal files. A file that does not begin with
 event 1 names the digest of the file before it. So the digest of the last file of a chain covers the whole log.
 
-Each event is stored as its sequence, its record and its payload. The digest covers sequences and records; each record
+Each event is stored as its sequence, its record and its payload, and the sequence of the event that redacts it, if one
+does. The digest covers sequences and records; each record
 holds the digest of its payload.
 
 The digest is a checksum: it finds damage, not forgery. Protect a file against deliberate changes by other means.
@@ -110,7 +111,9 @@ class LogFileEncoder:
             raise InvalidValue("sequence", str(stored.sequence), f"the next one of this file is {self._sequence}")
         record = encode_record(stored.event)
         self._hasher.update(_position(stored.sequence, record))
-        return canonical.encode_record([stored.sequence, record, stored.event.payload])
+        redacted_by = stored.event.redacted_by
+        marked: list[RecordValue] = [] if redacted_by is None else [redacted_by]
+        return canonical.encode_record([stored.sequence, record, stored.event.payload, *marked])
 
     @property
     def summary(self) -> LogFileSummary:
@@ -220,6 +223,10 @@ class LogFileReader:
         expected = self._sequence + 1
         match value:
             case [int(sequence), bytes(record), bytes(payload)] if type(sequence) is int:
+                redacted_by = None
+            case [int(sequence), bytes(record), bytes(payload), int(redacted_by)] if (
+                type(sequence) is int and type(redacted_by) is int
+            ):
                 pass
             case _:
                 raise self._invalid("an item is neither an event nor the footer")
@@ -228,7 +235,7 @@ class LogFileReader:
         self._sequence = expected
         self._hasher.update(_position(sequence, record))
         try:
-            return decode_event(sequence, record, payload, source=f"log file {self._name}")
+            return decode_event(sequence, record, payload, redacted_by=redacted_by, source=f"log file {self._name}")
         except RecordInvalid as error:
             raise self._invalid(f"event {sequence} is {error}") from error
 

@@ -1,6 +1,5 @@
 """The errors of imported log files and logs: a file is not intact, or a log differs from this one."""
 
-from dataclasses import dataclass
 from typing import override
 
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -8,7 +7,6 @@ from artifactstore_protocols.errors import ArtifactStoreError
 __all__ = ["LogDiffers", "LogFileInvalid"]
 
 
-@dataclass(eq=False)
 class LogFileInvalid(ArtifactStoreError):
     """A log file is cut off or changed, or is not a log file.
 
@@ -30,7 +28,6 @@ class LogFileInvalid(ArtifactStoreError):
         return f"log file {self.file} is not intact at byte {self.offset}: {self.reason}; take another copy of it"
 
 
-@dataclass(eq=False)
 class LogDiffers(ArtifactStoreError):
     """Neither of two logs is the beginning of the other.
 

@@ -13,12 +13,12 @@ from typing import Any, Final, cast
 import cbor2
 from blake3 import blake3
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, force_setattr, replace
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical, RecordValue
-from artifactstore_protocols.identity import Digest
-from artifactstore_protocols.manifest.entries import ENTRY_KINDS, Entry, FileEntry
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, Digest
+from artifactstore_protocols.manifest.entries import ENTRY_KINDS, Entry, FileEntry, check_entries
 from artifactstore_protocols.manifest.model import MANIFEST_VERSION, Manifest
 from artifactstore_protocols.manifest.parts import (
     ManifestInvalid,
@@ -28,6 +28,7 @@ from artifactstore_protocols.manifest.parts import (
     RetentionSummary,
     refuse,
 )
+from artifactstore_protocols.manifest.tree import tree_digest
 from artifactstore_protocols.metadata import Metadata, is_metadata
 
 __all__ = ["MANIFEST_BYTES_MAX", "decode", "decode_summary", "encode", "manifest_digest", "to_value"]
@@ -55,14 +56,18 @@ def encode(manifest: Manifest) -> bytes:
     return cbor2.dumps(to_value(manifest))  # a `Manifest` is already checked, and `to_value` sorts its maps
 
 
-def decode(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> Manifest:
+def decode(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX, redacted: bool = False) -> Manifest:
     """Return the manifest whose canonical CBOR is `payload`.
+
+    A redacted manifest has other paths than the package had, and states the tree digest of those that it had. That
+    digest is then the only one that is not checked.
 
     Raises:
         ManifestInvalid: the bytes are not canonical, larger than `max_bytes`, or break a rule of manifests.
     """
     try:
-        decoded = _manifest(_load_rows(payload, max_bytes))
+        value = _load_rows(payload, max_bytes)
+        decoded = _redacted(value) if redacted else _manifest(value)
         canonical.require_canonical(payload, encode(decoded))
     except NotCanonical as error:
         raise ManifestInvalid("", str(error)) from error
@@ -168,6 +173,22 @@ def _manifest(value: RecordValue) -> Manifest:
     if type(version) is int and version != MANIFEST_VERSION:
         raise ManifestInvalid("manifest_version", f"{version} is not {MANIFEST_VERSION}; use a later release")
     return _part(Manifest, value)
+
+
+def _redacted(value: RecordValue) -> Manifest:
+    """Read a manifest that states the tree digest of the paths before they were redacted."""
+    fields = _fields(value, Manifest)
+    entries = _within("entries", partial(_loaded_rows, _entry), cast("Any", fields["entries"]))
+    provenance = _within("provenance", partial(_part, Provenance), fields["provenance"])
+    check_entries(entries, PRIMARY_ALGORITHM)
+    derived = replace(provenance, tree_digest=str(ContentAddress(tree_digest(entries))))
+    decoded = _manifest({**fields, "provenance": _loaded(derived)})
+    force_setattr(decoded, "provenance", provenance)
+    return decoded
+
+
+def _loaded(provenance: Provenance) -> RecordValue:
+    return {**asdict(provenance), "producer": asdict(provenance.producer)}
 
 
 def _part[T: Struct](kind: type[T], value: RecordValue) -> T:

@@ -5,7 +5,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple, Never, override
 
@@ -35,7 +34,6 @@ LABEL_BYTES_MAX: Final = 1024
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-@dataclass(eq=False)
 class ManifestInvalid(ArtifactStoreError):
     """The manifest breaks a rule.
 

@@ -11,7 +11,6 @@ surrogates) is refused. To check a manifest in JSON form, call `decode` with the
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final, Never, cast
 
 import rfc8785
@@ -40,7 +39,6 @@ _DIGESTS: Final[dict[str, tuple[int, ...]]] = {"file": (5, 6)}
 _INTEGER_CHARS_MAX = len(str(-canonical.INTEGER_MAX))
 
 
-@dataclass(eq=False)
 class NotCanonicalJson(ArtifactStoreError):
     """The bytes are not the RFC 8785 form of a canonical value.
 

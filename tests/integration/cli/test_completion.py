@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from artifactstore.cli.shell_completion import VARIABLE
+from artifactstore_protocols.retention import RETENTION_CLASSES
 from integration.cli.harness import Cli, make_tree
 
 type Offered = Callable[..., list[str]]
@@ -86,6 +87,9 @@ def test_packages_are_offered_in_every_form_that_names_one(filled: Cli, offered:
     assert offered("package", "list", "--by", "te") == ["tester"]
     assert offered("find", "--package", "w") == ["weekly"]
     assert offered("package", "list", "--after", "w") == ["weekly"]
+    filled.ok("retention", "class", "add", "quarter", "90d")
+    assert offered("ingest", "content", "--retention", "q") == ["quarter"]
+    assert offered("package", "list", "--retention", "") == [*RETENTION_CLASSES, "quarter"]
 
 
 @pytest.mark.slow

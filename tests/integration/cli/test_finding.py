@@ -32,6 +32,22 @@ def test_a_list_has_a_header_and_the_newest_package_first(cli: Cli, runs: list[s
     assert lines[-1][-2:] == ["nightly", "tag:release-1"]
 
 
+@pytest.mark.slow
+def test_the_content_of_a_package_fits_its_column(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = tmp_path / "tree"
+    (tree / "empty").mkdir(parents=True)
+    for number in range(4):
+        (tree / f"{number}").write_text("x")
+    (tree / "link").symlink_to("0")
+    cli.ok("ingest", "tree", "--name", "nightly")
+    for width in (None, 80, 120):
+        monkeypatch.setattr("artifactstore.cli.finding.terminal_width", lambda width=width: width)
+        header, line = cli.ok("package", "list").text.splitlines()
+        end = header.index("CONTENT") + len("CONTENT")
+        assert line[:end].endswith("  6 entries"), (width, line)
+        assert line.index("nightly") == header.index("NAME")
+
+
 def test_conditions_select_packages(cli: Cli, runs: list[str]) -> None:
     for options, expected in (
         (("--name", "week*"), [2]),

@@ -1,5 +1,7 @@
 """`ls`, `tree` and `diff`: what packages contain, and how they differ."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,13 @@ def test_two_packages_are_compared(cli: Cli, stored: str, tmp_path: Path) -> Non
     cli.ok("ingest", build)
     assert cli.ok("diff", "build@{1}", "build").text == "M  new  (now executable)\n"
     assert cli.ok("diff", "build", "build@{1}").text == "M  new  (no longer executable)\n"
+
+
+@pytest.mark.slow
+def test_packages_of_one_tree_digest_are_equal_and_no_entry_is_read(cli: Cli, stored: str, tmp_path: Path) -> None:
+    cli.ok("ingest", tmp_path / "build", "--name", "again")
+    with closing(sqlite3.connect(cli.database)) as connection, connection:
+        connection.execute(
+            "DELETE FROM artifact_files WHERE package_number = (SELECT max(package_number) FROM artifact_files)"
+        )
+    assert cli.ok("diff", stored, "again").text == ""

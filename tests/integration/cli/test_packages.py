@@ -199,6 +199,7 @@ COMMANDS = [
     ("repair",),
     ("gc",),
     ("purge",),
+    ("redact",),
     ("replay",),
     ("events",),
     ("history",),
@@ -226,9 +227,10 @@ COMMANDS = [
     *(("retention", "policy", step) for step in ("set", "show", "list", "delete", "apply")),
     *(("retention", "class", step) for step in ("add", "list")),
     *(("tag", step) for step in ("set", "delete", "list", "log")),
+    *(("token", step) for step in ("create", "list", "revoke")),
 ]
 GROUPS = [
-    *(("package",), ("schema",), ("tag",), ("hold",), ("clock",)),
+    *(("package",), ("schema",), ("tag",), ("token",), ("hold",), ("clock",)),
     *(("retention",), ("retention", "policy"), ("retention", "class")),
 ]
 BYTES_ONLY = {("get",), ("manifest",), ("dev",), ("serve",)}

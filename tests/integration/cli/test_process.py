@@ -66,7 +66,7 @@ except SystemExit as end:
     assert end.code == 0
 print(sum(each["collections"] for each in gc.get_stats()))
 """
-COLLECTIONS_MAX = 60
+COLLECTIONS_MAX = 20
 """Python's own thresholds make it about 200, most of them while modules are loaded."""
 
 

@@ -41,6 +41,7 @@ from artifactstore_protocols.views import (
     RETENTION,
     SCHEMAS,
     TAGS,
+    TOKENS,
     TOTALS,
     VALUES,
     VIEWS,
@@ -84,6 +85,7 @@ _CHANGED: dict[ViewTable, NamedCells] = {
     CLASSES: {"duration_us": 1, "added_by": "another"},
     CLOCK: {"observed_at": 0},
     HOLDS: {"package_id": "another", "reason": "none"},
+    TOKENS: {"scopes": "admin", "expires_at": 1, "revoked_at": None, "revoked_by": "another"},
     PURGED: {"reason": "none", "purged_at": 0},
 }
 

@@ -20,6 +20,7 @@ from artifactstore_protocols.package_listing import (
     SortKey,
     position_of,
 )
+from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.records import FileRecord, FoundEntry, PackageRecord
 from command_strategies import created, digests_of, ingest, ingested, package_id_of
@@ -55,6 +56,11 @@ FILTERS = [
     PackageFilter(has=("score", "passed")),
     PackageFilter(has=("hosts",), metadata={"branch": "dev", "passed": True}),
     PackageFilter(has=("Score",)),
+    PackageFilter(within=("nightly-2",)),
+    PackageFilter(within=("nightly-[13]", "1*0%")),
+    PackageFilter(within=("*",), name="nightly-*", status="open"),
+    PackageFilter(within=("nightly-2", "weekly"), name="nightly-*"),
+    PackageFilter(within=()),
 ]
 SEARCHES = [
     EntryFilter(path="docs/a.md"),
@@ -64,6 +70,10 @@ SEARCHES = [
     EntryFilter(path="a*"),
     EntryFilter(path="docs/a*"),
     EntryFilter(path="**/*.log"),
+    EntryFilter(path="docs/b/*.log"),
+    EntryFilter(path="**/\u00e9*.log"),
+    EntryFilter(name="a.m*"),
+    EntryFilter(name="?*.log", path="docs/**"),
     EntryFilter(path="docs/b/e\u0301.log"),  # another form of the same letter
     EntryFilter(name="a.*"),
     EntryFilter(name="a_b"),
@@ -137,6 +147,7 @@ async def test_a_search_finds_what_looking_at_all_finds(
         every = (PackageFilter(), PackageFilter(name="nightly-*"), PackageFilter(tag="release-*"))
         for where, ascending in product(every, (False, True)):
             monkeypatch.setattr(rare_names, "RARE_MAX", 0 if where is every[1] else 2_000)
+            monkeypatch.setattr(rare_names, "ENDINGS_MAX", 1 if where is every[2] else 1_000)
             page = EntryListing(wanted, where, ascending=ascending)
             expected = select_entries(packages, files.__getitem__, page)
             assert list(await store.find_entries(page)) == expected
@@ -148,6 +159,18 @@ async def test_a_search_finds_what_looking_at_all_finds(
                 part = structs.replace(part, after=(last.package.created_sequence, path_key(last.entry.path)))
             assert seen == expected
             assert expected or wanted is SEARCHES[-1] or where.name or where.tag
+
+
+async def test_the_entries_of_a_package_come_in_pages_by_their_keys(store: EventStore, scribe: Scribe) -> None:
+    await scribe.tell(created(1), *(ingest(ingested(path, b"x")) for path in PATHS[:3]))
+    expected = sorted((await store.files(package_id_of(1)))[1], key=lambda each: path_key(each.path))
+    seen: list[FileRecord] = []
+    while found := await store.file_page(package_id_of(1), after=path_key(seen[-1].path) if seen else "", limit=2):
+        seen += found
+    assert seen == expected
+    assert len(seen) == len(PATHS[:3])
+    with pytest.raises(PackageNotFound):
+        await store.file_page(package_id_of(2), after="", limit=4)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +187,7 @@ async def test_a_search_finds_what_looking_at_all_finds(
         {"metadata": {"a": [1]}},
         {"has": [""]},
         {"has": ["a\0"]},
+        {"within": ["a["]},
     ],
 )
 def test_a_wrong_filter_is_refused_where_it_is_made(wrong: dict[str, Any]) -> None:

@@ -42,6 +42,8 @@ from artifactstore_protocols.event_types import (
     RETENTION_CHANGED,
     SCHEMA_REGISTERED,
     STORE_VERIFIED,
+    TOKEN_CREATED,
+    TOKEN_REVOKED,
     FilesIngested,
     KeepPolicyDeleted,
     KeepPolicySet,
@@ -101,6 +103,8 @@ _TYPES = [
     HOLD_RELEASED.name,
     KEEP_POLICY_SET.name,
     KEEP_POLICY_DELETED.name,
+    TOKEN_CREATED.name,
+    TOKEN_REVOKED.name,
     PACKAGE_DELETED.name,
     ENTRIES_RELEASED.name,
     OBJECTS_CONDEMNED.name,
@@ -157,6 +161,8 @@ async def _live_and_end(registry: Registry, package: str) -> None:
     await registry.release_hold((await registry.place_hold(gone, reason="case")).hold_id)
     await registry.set_keep_policy("gone", KeepRules(last=1))
     await registry.delete_keep_policy("gone")
+    await registry.create_token("ci", scopes=["read"])
+    await registry.revoke_token("ci", "old")
     await registry.delete_package(gone, reason="a test")
     await registry.collect_garbage()
     back = (await registry.create_package("back")).package_id
@@ -549,12 +555,18 @@ _LIVES: dict[str, tuple[str, int, _Altered]] = {
     "a clock that jumps": (CLOCK_OBSERVED.name, 0, _with(at_us=1 << 52)),
     "a clock that goes back": (CLOCK_OBSERVED.name, 0, _with(at_us=1)),
     "a clock before 1970": (CLOCK_CONFIRMED.name, 0, _with(at_us=-1)),
+    "a token for nothing": (TOKEN_CREATED.name, 0, _with(scopes=())),
+    "a token with an unknown scope": (TOKEN_CREATED.name, 0, _with(scopes=("root",))),
+    "an admin of some packages": (TOKEN_CREATED.name, 0, _with(scopes=("admin",), packages=("a-*",))),
+    "a token without a digest": (TOKEN_CREATED.name, 0, _with(digest=b"")),
+    "a token of no store": (TOKEN_CREATED.name, 0, _with(store_id="s")),
+    "a token that was never created": (TOKEN_REVOKED.name, 0, _with(name="others")),
     "a keep policy of nothing": (KEEP_POLICY_SET.name, 0, _with(rules={})),
     "a keep policy that was never set": (KEEP_POLICY_DELETED.name, 0, _with(group="others")),
 }
 
 _COMMANDS = (
-    (PACKAGE_DELETED.name, 0, KEEP_POLICY_DELETED.name),
+    (PACKAGE_DELETED.name, 0, TOKEN_REVOKED.name),
     (ENTRIES_RELEASED.name, 0, PACKAGE_DELETED.name),
     (OBJECTS_REMOVED.name, 0, OBJECTS_RETIRED.name),
     (OBJECTS_RETIRED.name, 0, OBJECTS_CONDEMNED.name),
@@ -593,6 +605,8 @@ _APPENDED: dict[str, Callable[[Log], Payload]] = {
     "a retention class without a duration": lambda _log: RetentionClassAdded("quarter", 0),
     "a keep policy that is deleted and was never set": lambda _log: KeepPolicyDeleted("nightly"),
     "a tag that is deleted and was never set": lambda _log: TagDeleted("t"),
+    "a token of a name that was used": lambda log: log[_nth(log, TOKEN_CREATED.name) - 1].decode(),
+    "a token that is revoked twice": lambda log: log[_nth(log, TOKEN_REVOKED.name) - 1].decode(),
     "a package that is deleted twice": lambda log: log[_nth(log, PACKAGE_DELETED.name) - 1].decode(),
     "a package that expires twice": lambda log: log[_nth(log, PACKAGE_EXPIRED.name) - 1].decode(),
     "a hold on a package that is gone": lambda log: log[_nth(log, HOLD_PLACED.name) - 1].decode(),

@@ -134,6 +134,8 @@ KINDS = {
     "reason": "str",
     "digests": "texts",
     "confirm": "texts",
+    "confirm_events": "int",
+    "text": "str",
     "backups": "directories",
     "before_expiry": "bool",
     "duration": "str",
@@ -141,6 +143,9 @@ KINDS = {
     "dry_run": "bool",
     "yes_expire": "int",
     "abandoned_after": "str",
+    "scopes": "texts",
+    "expires": "str",
+    "secret": "str",
 }
 
 
@@ -150,6 +155,7 @@ def right_values(tree: Path) -> dict[str, object]:
         "package": "p",
         "hold": "h",
         "reason": "r",
+        "text": "jane",
         "digests": (),
         "duration": "1d",
         "retention": "short",
@@ -170,6 +176,8 @@ def right_values(tree: Path) -> dict[str, object]:
         "group": "g",
         "rules": KeepRules(last=1),
         "chosen": ("p",),
+        "scopes": ("read",),
+        "secret": "s",
     }
 
 
@@ -183,8 +191,9 @@ def mistakes(method: Callable[..., object], tree: Path) -> Iterator[tuple[str, d
     right = {each.name: right_values(tree)[each.name] for each in parameters if each.default is each.empty}
     if "glob" in right and "schema" in right:
         right["schema"] = "n"  # a name, not a document
+    kinds = KINDS | {"packages": "texts"} if "scopes" in right else KINDS  # globs, not a filter
     for each in parameters:
-        for value in (*WRONG[KINDS[each.name]], *(() if each.default is None else (None,))):
+        for value in (*WRONG[kinds[each.name]], *(() if each.default is None else (None,))):
             yield each.name, {**right, each.name: value}
 
 

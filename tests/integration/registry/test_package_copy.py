@@ -17,6 +17,7 @@ from artifactstore.errors import (
     SchemaRequired,
     StoreNotFound,
     TagProtected,
+    UnknownRetentionClass,
 )
 from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.records import IngestProgress
@@ -91,6 +92,27 @@ async def test_a_copy_that_was_deleted_is_made_again(registry: Registry, tree: P
             await copied.delete_package(report.package_id, reason="a test", before_expiry=True)
             await copied.collect_garbage(grace_s=0.0)
     assert len(set(made)) == 3
+
+
+async def test_a_retention_class_that_the_other_store_does_not_have_is_added_there_first(
+    registry: Registry, tree: Path, other: Settings
+) -> None:
+    await registry.add_retention_class("quarter", "90d")
+    plant(tree, FILES)
+    of_class = (await registry.ingest_tree(tree, name="of-class", retention="quarter")).package_id
+    moved = (await registry.ingest_tree(tree, name="moved", retention="short")).package_id
+    await registry.set_retention(moved, "quarter")
+    for package in (of_class, moved):
+        with pytest.raises(UnknownRetentionClass, match=r"/other/.* has no retention class 'quarter'; add it there"):
+            await registry.copy_package(package, other)
+    async with open_registry(other) as copied:
+        assert [each.name async for each in copied.list_packages()] == []
+        await copied.add_retention_class("quarter", "90d")
+    for package in (of_class, moved):
+        report = await registry.copy_package(package, other)
+        async with open_registry(other) as copied:
+            assert (await copied.get_package(report.package_id)).retention_class == "quarter"
+            await check_sound(copied)
 
 
 async def test_a_copy_is_kept_as_long_as_the_original_and_never_shorter(

@@ -1,5 +1,7 @@
 """Purging: leaked contents go at once, everywhere, and nothing that the store does later brings them back."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,21 @@ async def test_a_purged_content_is_gone_everywhere_and_never_comes_back(
             await content_of(restored, held.package_id, "env")
         assert (await restored.verify()).sound
         assert (await restored.replay(check=True)).identical
+
+
+async def test_a_purge_says_that_a_reader_keeps_the_write_ahead_log(
+    registry: Registry, settings: Settings, tree: Path
+) -> None:
+    plant(tree, {"env": SECRET})
+    await registry.ingest_tree(tree, name="x")
+    asked = digests(SECRET)
+    [file] = settings.storage_local_root.rglob("objects.db")
+    with closing(sqlite3.connect(file, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM objects").fetchone()
+        report = await registry.purge(asked, reason=REASON, confirm=asked)
+        assert len(report.failures) == 1
+        assert "write-ahead log still has the bytes" in report.failures[0]
+    repeated = await registry.purge(asked, reason=REASON, confirm=asked)
+    assert repeated.failures == ()
+    assert traces(settings.storage_local_root) == []

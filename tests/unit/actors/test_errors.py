@@ -133,3 +133,7 @@ def test_the_documents_import_errors_from_there(document: Path) -> None:
         if name.name in errors.__all__ and node.module != "artifactstore.errors"
     ]
     assert elsewhere == []
+
+
+def test_no_error_is_a_dataclass_whose_methods_are_compiled_at_import() -> None:
+    assert [name for name in errors.__all__ if hasattr(getattr(errors, name), "__dataclass_fields__")] == []

@@ -24,6 +24,7 @@ from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import AddRetentionClass
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.state import LogState
+from artifactstore_protocols.token_records import CreateToken, RevokeToken
 from command_strategies import (
     address_of,
     created,
@@ -105,6 +106,21 @@ def entries(*given: Entry) -> IngestFiles:
             evolved(LogState(), SetKeepPolicy("nightly", KeepRules(last=1))),
             ["deleted keep policy of 'nightly'"],
         ),
+        (
+            CreateToken("ci", ("read", "write"), ("a-*", "b"), 9, b"1" * 32, package_id_of(1)),
+            LogState(),
+            ["created token 'ci': read, write for a-*, b"],
+        ),
+        (
+            CreateToken("ci", ("read",), ("a" * 150, "b" * 150), 9, b"1" * 32, package_id_of(1)),
+            LogState(),
+            [f"created token 'ci': read for {'a' * 150}, {'b' * 48}…"],
+        ),
+        (
+            RevokeToken("ci", "leaked"),
+            evolved(LogState(), CreateToken("ci", ("read",), ("*",), 9, b"1" * 32, package_id_of(1))),
+            ["revoked token 'ci': leaked"],
+        ),
         (DeleteTag("best"), evolved(finalized(), SetTag("best", package_id_of(1))), ["deleted tag 'best'"]),
         (
             found((b"x", "missing"), (b"", "damaged")),
@@ -134,6 +150,9 @@ def entries(*given: Entry) -> IngestFiles:
         "keep policy",
         "retention class",
         "no keep policy",
+        "token",
+        "token for long globs",
+        "token revoked",
         "untag",
         "flagged",
         "restored",

@@ -82,6 +82,7 @@ def test_blocks_and_iterations_are_told_apart() -> None:
         "list_tags",
         "tag_history",
         "list_keep_policies",
+        "list_tokens",
         "list_retention_classes",
         "apply_keep_policies",
         "exported_events",

@@ -274,3 +274,18 @@ def test_an_object_that_another_process_puts_meanwhile_is_compared(
     assert (same, ours) == ("deduplicated", "stored")
     assert isinstance(taken, KeyTaken)
     assert read(backend, "key") == b"theirs"
+
+
+def test_a_batch_of_small_files_writes_each_page_once(backend: SmallBackend, file: Path) -> None:
+    put(backend, b"first")
+    small = SmallFile("small", str(file.parent.parent))
+    log = file.with_name("objects.db-wal")
+    try:
+        with small.writing("storing objects") as connection:
+            before = log.stat().st_size
+            rows = ((f"key-{number}", 0, bytes(4096)) for number in range(1024))
+            connection.executemany("INSERT INTO objects (key, stored_at, content) VALUES (?, ?, ?)", rows)
+            assert log.stat().st_size == before
+        assert log.stat().st_size > 1024 * 4096
+    finally:
+        small.close()

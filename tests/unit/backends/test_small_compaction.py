@@ -40,7 +40,7 @@ def test_a_file_falls_to_the_size_that_a_new_file_has(backend: SmallBackend, tmp
     put_all(backend, contents)
     backend.delete_many(list(map(key_of, contents[::2])))
     before = taken(tmp_path)
-    freed = backend.compact(lambda: None)
+    freed = backend.compact(lambda: None).freed_bytes
     (tmp_path / "other").mkdir()
     other = SmallBackend(tmp_path / "other")
     put_all(other, contents[1::2])
@@ -52,7 +52,7 @@ def test_a_file_falls_to_the_size_that_a_new_file_has(backend: SmallBackend, tmp
     with sqlite3.connect(file_below(tmp_path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
-    assert backend.compact(lambda: None) == 0, "a compacted file is not compacted again"
+    assert backend.compact(lambda: None).freed_bytes == 0, "a compacted file is not compacted again"
 
 
 @pytest.mark.parametrize(("size", "cost"), [(100, 300), (2700, 720), (4600, 690), (65_536, 1400)])
@@ -82,7 +82,7 @@ def test_nothing_is_left_of_a_file_whose_objects_are_all_deleted(backend: SmallB
     contents = contents_of(900)
     put_all(backend, contents)
     backend.delete_many(list(map(key_of, contents)))
-    assert backend.compact(lambda: None) > 0
+    assert backend.compact(lambda: None).freed_bytes > 0
     assert taken(tmp_path) < 100_000
 
 
@@ -125,7 +125,7 @@ def test_an_abandoned_compaction_leaves_every_object_and_is_continued(backend: S
         backend.compact(abandon)
     assert [read(backend, key_of(content)) for content in contents[1::2]] == contents[1::2]
     before = taken(tmp_path)
-    assert backend.compact(lambda: None) > 0
+    assert backend.compact(lambda: None).freed_bytes > 0
     assert taken(tmp_path) < before
 
 
@@ -140,15 +140,17 @@ def test_a_reader_keeps_its_snapshot_and_the_log_until_it_ends(
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM objects").fetchone() == (900,)
         backend.delete_many(list(map(key_of, contents[::2])))
-        backend.compact(lambda: None)
+        assert not backend.compact(lambda: None).is_whole
         assert reader.execute("SELECT count(*) FROM objects").fetchone() == (900,)
     reader.close()
-    assert backend.compact(lambda: None) > 0
+    freed = backend.compact(lambda: None)
+    assert freed.freed_bytes > 0
+    assert freed.is_whole
     assert [read(backend, key_of(content)) for content in contents[1::2]] == contents[1::2]
 
 
 def test_a_root_without_small_objects_has_nothing_to_compact(backend: SmallBackend, tmp_path: Path) -> None:
-    assert backend.compact(lambda: None) == 0
+    assert backend.compact(lambda: None).freed_bytes == 0
     assert list(tmp_path.iterdir()) == []
 
 

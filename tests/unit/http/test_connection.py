@@ -243,3 +243,24 @@ async def test_draining_waits_little_for_a_client_that_takes_nothing(autojump_cl
         connection.drain()
         await over.wait()
         assert trio.current_time() == pytest.approx(2)
+
+
+async def test_a_client_has_time_for_each_part_of_a_large_answer(autojump_clock: trio.testing.MockClock) -> None:
+    """An application hands over pieces of many megabytes, which a slow line takes minutes for."""
+    size_bytes = 8 << 20
+
+    async def app(_scope: object, _receive: Receive, send: Send) -> None:
+        length = [(b"content-length", b"%d" % size_bytes)]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body", "body": bytes(size_bytes)})
+
+    async with connected(app) as (client, _connection, _over):
+        await client.send_all(REQUEST)
+        for _ in range(size_bytes // (256 << 10)):
+            await trio.sleep(10)
+            left = 256 << 10
+            while left:
+                part = await client.receive_some(left)
+                assert part, "the answer was cut"
+                left -= len(part)
+        assert trio.current_time() > 4 * 60

@@ -1,5 +1,9 @@
 """What errors say: the facts, and what to do next."""
 
+import pickle
+import re
+from typing import ClassVar
+
 import pytest
 
 from artifactstore.supervision import (
@@ -69,3 +73,38 @@ CAUSE = ValueError("why")
 def test_an_error_is_a_refusal_that_says_what_is_wrong_and_what_to_do(error: Refusal, text: str) -> None:
     assert isinstance(error, Refusal)
     assert str(error) == text
+
+
+class _Base(Refusal):
+    path: str
+    kind: ClassVar[str] = "base"
+
+
+class _Derived(_Base):
+    reason: str = "unknown"
+    template = "{self.path}: {self.reason}"
+
+
+def test_annotations_are_the_fields_of_an_error() -> None:
+    assert str(_Derived("a")) == "a: unknown"
+    error = _Derived("a", reason="gone")
+    assert str(error) == "a: gone"
+    assert repr(error) == "_Derived(path='a', reason='gone')"
+    assert error != _Derived("a", reason="gone")
+    assert vars(pickle.loads(pickle.dumps(_Derived("a", "gone")))) == vars(error)  # noqa: S301 - its own bytes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "words"),
+    [
+        ((), {}, "missing: ['path']"),
+        (("a", "b", "c"), {}, "wrong: [\"'c'\"]"),
+        (("a",), {"path": "b"}, "wrong: ['path']"),
+        (("a",), {"kind": "b"}, "wrong: ['kind']"),
+    ],
+)
+def test_an_error_with_other_fields_cannot_be_made(
+    arguments: tuple[str, ...], named: dict[str, str], words: str
+) -> None:
+    with pytest.raises(TypeError, match=re.escape(words)):
+        _Derived(*arguments, **named)

@@ -1,6 +1,5 @@
 """The error that says why an archive cannot be ingested, and what to do."""
 
-from dataclasses import dataclass
 from typing import override
 
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -10,7 +9,6 @@ __all__ = ["ArchiveRefused"]
 _SHOWN_CHARACTERS = 200
 
 
-@dataclass(eq=False)
 class ArchiveRefused(ArtifactStoreError):
     """An archive is damaged, is too large when it is unpacked, or has a form that is not read.
 

@@ -1,0 +1,263 @@
+"""The ASGI application of the API: for each request the token, the route, the scope, the query and the package.
+
+A request without a valid token learns nothing, not even which paths there are. What a token may not read is answered as
+if it were not there. Requests for other paths go to the application behind this one.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final, cast
+from urllib.parse import parse_qsl
+
+from msgspec import Struct, ValidationError, convert
+from msgspec.structs import fields
+
+from artifactstore.http.api.freshness import wait_for_sequence
+from artifactstore.http.api.model import JSON, Answer, Call, FreshQuery, Reply, Route
+from artifactstore.http.api.negotiation import preferred
+from artifactstore.http.api.openapi import document
+from artifactstore.http.api.problems import INTERNAL_DETAIL, Problem, problem_of
+from artifactstore.http.api.routing import OPENAPI_PATH, is_of_api, match, openapi_path, raw_path
+from artifactstore.http.metrics import RequestCounts
+from artifactstore.http.problems import PROBLEM_TYPE
+from artifactstore.http.shortcut import HEADERS, Application, Receive, Scope, Send
+from artifactstore.http.streams import EventStreams
+from artifactstore.json_output import json_text, to_json
+from artifactstore.registry import Registry, event_store
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.packages import PackageNotFound
+from artifactstore_protocols.records import PackageRecord
+from artifactstore_protocols.supervision import Refusal
+from artifactstore_protocols.tokens import Grant, Secret
+
+__all__ = ["Api", "Identify"]
+
+_logger = logging.getLogger("artifactstore.http")
+
+_BEARER: Final = "bearer "
+_PARAMETERS_MAX: Final = 100
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_CHALLENGE: Final = 'Bearer realm="artifactstore"'
+_NO_PLACE: Final = "other"
+_FIELD: Final = re.compile(r"[$.`]([A-Za-z_]+)`")
+
+type Identify = Callable[[Registry, str], Awaitable[Grant]]
+"""Returns what the token with a secret allows, or raises `TokenInvalid`."""
+
+
+class Api:
+    """The application that answers what is below `/v1`, and `/openapi.json`.
+
+    Args:
+        application: answers requests for all other paths.
+        routes: the routes of the API.
+        registry: returns the open store; None while it is starting.
+        identify: returns what a token allows.
+        streams: the event streams of this server.
+        counts: counters of all requests.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        routes: Sequence[Route[Any]],
+        registry: Callable[[], Registry | None],
+        identify: Identify,
+        streams: EventStreams,
+        counts: RequestCounts,
+    ) -> None:
+        self._application = application
+        self._routes = routes
+        self._registry = registry
+        self._identify = identify
+        self._streams = streams
+        self._counts = counts
+        self._document = f"{json_text(document(routes))}\n".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for the API; pass any other to the application."""
+        if scope["type"] != "http" or not is_of_api(scope["path"]):
+            await self._application(scope, receive, send)
+            return
+        counted = _Counted(send)
+        try:
+            await self._answer(scope, receive, counted)
+        except Exception as error:
+            problem = _problem_for(error)
+            if counted.status is not None or problem.status is HTTPStatus.INTERNAL_SERVER_ERROR:
+                _logger.exception("%s %s failed", scope["method"], counted.place)
+            if counted.status is not None:
+                raise  # the connection ends, so the client sees that the answer is not whole
+            await _refuse(scope, counted, problem)
+        finally:
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            if counted.status is not None:
+                self._counts.count(counted.place, method, counted.status)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: "_Counted") -> None:
+        headers = _headers(scope)
+        registry, secret = self._given(headers)
+        grant = await self._identify(registry, secret)
+        path = raw_path(scope["raw_path"])
+        if path == OPENAPI_PATH:
+            send.place = OPENAPI_PATH
+            if scope["method"] not in {"GET", "HEAD"}:
+                raise _wrong_method({"GET"})
+            await _send(scope, send, HTTPStatus.OK, JSON, self._document, {})
+            return
+        is_head = scope["method"] == "HEAD"
+        method = "GET" if is_head else scope["method"]
+        fitting = match(self._routes, path)
+        if not fitting:
+            raise Problem(HTTPStatus.NOT_FOUND, "not_found", f"There is nothing at this path; see {OPENAPI_PATH}.")
+        if method not in fitting:
+            raise _wrong_method(fitting)
+        route, values = fitting[method]
+        send.place = openapi_path(route.template)
+        _check_scope(grant, route)
+        media_type = preferred(headers.get("accept"), tuple(route.answers)) if route.answers else JSON
+        if media_type is None:
+            detail = f"This route answers with {', '.join(route.answers)}; accept one of them."
+            raise Problem(HTTPStatus.NOT_ACCEPTABLE, "not_acceptable", detail)
+        query = _query(scope["query_string"], route.query)
+        if isinstance(query, FreshQuery) and query.min_sequence:
+            await wait_for_sequence(event_store(registry), query.min_sequence)
+        named = await _named(registry, grant, values)
+        recheck = partial(self._identify, registry, secret)
+        call = Call(registry, grant, method, is_head, values, headers, media_type, self._streams, recheck, named)
+        reply: Reply = await route.handler(call, query)
+        if isinstance(reply, Answer):
+            value = reply.value
+            body = value if isinstance(value, bytes) else f"{json_text(to_json(value))}\n".encode()
+            await _send(scope, send, reply.status, media_type, body, reply.headers)
+        else:
+            await reply(scope, receive, send)
+
+    def _given(self, headers: Mapping[str, str]) -> tuple[Registry, Secret]:
+        """Return the store, and the secret of the token of the request.
+
+        Raises:
+            Problem: the request has no token, or the store is starting.
+        """
+        registry = self._registry()
+        if registry is None:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "starting", "The store is starting; ask again.")
+        given = headers.get("authorization", "")
+        if not given.lower().startswith(_BEARER):
+            detail = "Send a token as `Authorization: Bearer TOKEN`; `artifactstore token create` makes one."
+            raise Problem(HTTPStatus.UNAUTHORIZED, "token_missing", detail)
+        return registry, Secret(given[len(_BEARER) :].strip())
+
+
+class _Counted:
+    """An ASGI `send` that remembers the status, and the route as it is counted."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status: int | None = None
+        self.place = _NO_PLACE
+
+    async def __call__(self, event: dict[str, Any]) -> None:
+        if event["type"] == "http.response.start":
+            self.status = event["status"]
+        await self._send(event)
+
+
+def _headers(scope: Scope) -> Mapping[str, str]:
+    """Return the headers of a request; the values of a repeated one are joined by commas."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
+
+
+def _check_scope(grant: Grant, route: Route[Any]) -> None:
+    """Refuse a token that lacks the scope. This comes before any look at packages, so it tells nothing about them."""
+    if route.scope is None:
+        return
+    if route.scope not in grant.scopes:
+        raise Problem(HTTPStatus.FORBIDDEN, "scope_missing", f"This needs a token with the scope {route.scope}.")
+    if route.whole_store and not grant.allows(route.scope):
+        raise Problem(HTTPStatus.FORBIDDEN, "scope_missing", "This needs a token for all packages.")
+
+
+def _query[Q: Struct](text: bytes, kind: type[Q]) -> Q:
+    """Return the parameters of a query.
+
+    Raises:
+        InvalidValue: a parameter is unknown, repeated, missing, or has an invalid value.
+    """
+    try:
+        pairs = parse_qsl(
+            text.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=bool(text),
+            errors="strict",
+            max_num_fields=_PARAMETERS_MAX,
+        )
+    except ValueError as error:  # also what is no UTF-8
+        reason = f"write NAME=VALUE&…, percent-encoded UTF-8, at most {_PARAMETERS_MAX} of them"
+        raise InvalidValue("query", "", reason) from error
+    many = {each.encode_name for each in fields(kind) if each.default == ()}
+    values: dict[str, str | list[str]] = {}
+    for name, value in pairs:
+        if name in many:
+            cast("list[str]", values.setdefault(name, [])).append(value)
+        elif name in values:
+            raise InvalidValue("query", name[:60], "give this parameter once")
+        else:
+            values[name] = value
+    try:
+        return convert(values, kind, strict=False)
+    except ValidationError as error:
+        named = _FIELD.search(str(error))
+        raise InvalidValue("query parameter", named[1] if named else "", str(error)) from error
+
+
+async def _named(registry: Registry, grant: Grant, values: Mapping[str, str]) -> PackageRecord | None:
+    """Return the package that the path names, looking only at packages that the token may use."""
+    text = values.get("package")
+    if text is None:
+        return None
+    found = await event_store(registry).find_package(text, within=grant.packages)
+    if not any(grant.allows(scope, found.name) for scope in grant.scopes):  # whatever the query did
+        raise PackageNotFound(text)
+    return found
+
+
+def _wrong_method(methods: Iterable[str]) -> Problem:
+    allowed = ", ".join(each for method in sorted(methods) for each in (method, "HEAD")[: 1 + (method == "GET")])
+    return Problem(
+        HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", f"This path takes {allowed}.", {"Allow": allowed}
+    )
+
+
+def _problem_for(error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, Refusal):
+        return problem_of(error)
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", INTERNAL_DETAIL)
+
+
+async def _refuse(scope: Scope, send: _Counted, problem: Problem) -> None:
+    fields = dict(problem.headers)
+    if problem.status is HTTPStatus.UNAUTHORIZED:
+        error = "" if problem.code == "token_missing" else ', error="invalid_token"'
+        fields["WWW-Authenticate"] = f"{_CHALLENGE}{error}"
+    elif problem.code == "scope_missing":
+        fields["WWW-Authenticate"] = f'{_CHALLENGE}, error="insufficient_scope"'
+    await _send(scope, send, problem.status, PROBLEM_TYPE, problem.body, fields)
+
+
+async def _send(
+    scope: Scope, send: Send, status: HTTPStatus, media_type: str, body: bytes, headers: Mapping[str, str]
+) -> None:
+    given = {"Content-Type": media_type, "Content-Length": str(len(body)), **HEADERS, **headers}
+    encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in given.items()]
+    await send({"type": "http.response.start", "status": status.value, "headers": encoded})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

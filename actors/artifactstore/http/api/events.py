@@ -1,0 +1,216 @@
+"""Handlers that read the log: what is there now as JSON Lines, or what comes too as server-sent events.
+
+A token sees the events of packages that it may read. The other events are about the store as a whole, such as those of
+objects, which name contents of all packages. Only a token with the scope `admin` sees them.
+"""
+
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
+from http import HTTPStatus
+from typing import Annotated, Final, cast
+
+import trio
+from msgspec import Meta, Struct
+
+from artifactstore.environment import in_thread
+from artifactstore.http.api.model import EVENT_STREAM, JSON_LINES, Call, FreshQuery, RawReply
+from artifactstore.http.api.problems import Problem
+from artifactstore.http.shortcut import HEADERS, Receive, Scope, Send
+from artifactstore.json_output import Json, event_to_json, json_text
+from artifactstore.registry import event_store
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.event_types import EVENT_TYPES, PackageCreated, UnknownEventType
+from artifactstore_protocols.events import SEQUENCE_MAX, StoredEvent, parse_sequence
+from artifactstore_protocols.ids import is_id
+from artifactstore_protocols.packages import PackageNotFound
+from artifactstore_protocols.tokens import TokenInvalid
+
+__all__ = ["RECHECK_S", "Event", "EventsQuery", "list_events"]
+
+_PAGE: Final = 500
+_NAMES_KEPT: Final = 1000
+_LARGE_BYTES: Final = 64 << 10
+"""A larger payload, such as a manifest, is put into JSON by a thread."""
+
+RECHECK_S: Final = 5.0
+"""A stream asks so often at most whether its token is still valid."""
+
+_STREAM_HEADERS: Final = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+_LAST_ID: Final = "last-event-id"
+_STORED_BYTES: Final = "stored_bytes"
+
+
+class EventsQuery(FreshQuery, frozen=True, forbid_unknown_fields=True):
+    """Which events to list."""
+
+    after: Annotated[
+        int, Meta(ge=0, le=SEQUENCE_MAX, description="Events after this sequence. `Last-Event-ID` comes first.")
+    ] = 0
+    type: Annotated[tuple[str, ...], Meta(description="Events of this type, such as `v1.package.finalized`.")] = ()
+    package: Annotated[str | None, Meta(description="Events of this package.")] = None
+    limit: Annotated[
+        int, Meta(ge=1, le=10_000, description="The most events of an answer in JSON Lines; a stream has no end.")
+    ] = 1000
+
+
+class Event(Struct, frozen=True):
+    """An event of the log.
+
+    Attributes:
+        sequence: its sequence.
+        event_id: its id.
+        type: its type, such as `v1.package.finalized`.
+        subject: what it is about.
+        principal: who caused it.
+        recorded_at_us: when it was recorded.
+        payload: what it says; the fields depend on its type. Of a manifest, the package and its provenance.
+    """
+
+    sequence: int
+    event_id: str
+    type: str
+    subject: str
+    principal: str
+    recorded_at_us: int
+    payload: object
+
+
+async def list_events(call: Call, query: EventsQuery) -> RawReply:
+    """Answer with events of the log."""
+    last = call.headers.get(_LAST_ID)
+    after = query.after if last is None else parse_sequence(last)
+    if after is None:
+        raise InvalidValue("Last-Event-ID", (last or "")[:60], f"a whole number from 0 to {SEQUENCE_MAX}")
+    if unknown := [each for each in query.type if each not in EVENT_TYPES]:
+        raise InvalidValue("event type", unknown[0][:60], "use one that the manual lists, such as v1.package.created")
+    package_id = None
+    if query.package is not None:
+        package_id = (await event_store(call.registry).find_package(query.package, within=call.within)).package_id
+    sight = _Sight(call, frozenset(query.type), package_id)
+    if call.media_type == JSON_LINES:
+        return _once(call, sight, after, query.limit)
+    return _stream(call, sight, after)
+
+
+class _Sight:
+    """What one request sees of the log."""
+
+    def __init__(self, call: Call, types: frozenset[str], package_id: str | None) -> None:
+        self._store = event_store(call.registry)
+        self._grant = call.grant
+        self._types, self._package_id = types, package_id
+        self._names = OrderedDict[str, str]()
+
+    async def text_of(self, stored: StoredEvent) -> str | None:
+        """Return an event as JSON; None if the request does not see it."""
+        if self._types and stored.event.type not in self._types:
+            return None
+        try:
+            package_id = _package_of(stored)
+        except UnknownEventType:
+            return None
+        if self._package_id not in {None, package_id}:
+            return None
+        sees_all = self._grant.allows("admin")
+        if not sees_all:
+            name = None if package_id is None else await self._name_of(stored, package_id)
+            if name is None or not self._grant.allows("read", name):
+                return None
+        if len(stored.event.payload) > _LARGE_BYTES:
+            return await in_thread(lambda: _text(stored, whole=sees_all))
+        return _text(stored, whole=sees_all)
+
+    async def _name_of(self, stored: StoredEvent, package_id: str) -> str | None:
+        """Return the name of a package, which never changes; None if there is no such package."""
+        if package_id not in self._names:
+            payload = stored.decode()
+            if isinstance(payload, PackageCreated):
+                self._names[package_id] = payload.name
+            else:
+                with suppress(PackageNotFound):  # then it has no name, and no token sees it
+                    self._names[package_id] = (await self._store.package(package_id)).name
+            if len(self._names) > _NAMES_KEPT:
+                self._names.popitem(last=False)
+        return self._names.get(package_id)
+
+
+def _text(stored: StoredEvent, *, whole: bool) -> str:
+    shown = cast("Mapping[str, Json]", event_to_json(stored))
+    return json_text(shown if whole else _without_deduplication(shown))
+
+
+def _package_of(stored: StoredEvent) -> str | None:
+    """Return the id of the package that an event is about; None for an event of the store as a whole."""
+    subject = stored.event.subject
+    return subject if is_id(subject) else getattr(stored.decode(), "package_id", None)
+
+
+def _without_deduplication(shown: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return an event without the bytes that it stored: they tell which contents other packages had before."""
+    payload = shown["payload"]
+    if not isinstance(payload, Mapping) or not isinstance(totals := payload.get("totals"), Mapping):
+        return shown
+    kept = {key: value for key, value in totals.items() if key != _STORED_BYTES}
+    return {**shown, "payload": {**payload, "totals": kept}}
+
+
+def _once(call: Call, sight: _Sight, after: int, limit: int) -> RawReply:
+    """Return an answer with the events that there are now, one a line. It reads the log page by page."""
+
+    async def lines() -> AsyncGenerator[bytes]:
+        left, at = limit, after
+        while left and (page := await call.registry.read_events(at, limit=_PAGE)):
+            texts = [text for each in page if (text := await sight.text_of(each)) is not None]
+            yield "".join(f"{text}\n" for text in texts[:left]).encode()
+            left -= len(texts[:left])
+            at = page[-1].sequence
+
+    async def send_all(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await _begin(send, JSON_LINES, {})
+        if not call.is_head:
+            async with aclosing(lines()) as found:
+                async for part in found:
+                    if part:
+                        await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    return send_all
+
+
+def _stream(call: Call, sight: _Sight, after: int) -> RawReply:
+    """Return an answer with all events as they come, until the client leaves or the service stops."""
+    checked_at = trio.current_time()
+
+    async def message(stored: StoredEvent) -> bytes:
+        nonlocal checked_at
+        text = await sight.text_of(stored)
+        if text is not None and trio.current_time() - checked_at >= RECHECK_S:
+            await call.recheck()
+            checked_at = trio.current_time()
+        return b"" if text is None else f"id: {stored.sequence}\ndata: {text}\n\n".encode()
+
+    async def send_all(_scope: Scope, _receive: Receive, send: Send) -> None:
+        if not call.streams.take():
+            detail = "As many streams are open as may be; ask again later."
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_streams", detail)
+        try:
+            await _begin(send, EVENT_STREAM, _STREAM_HEADERS)
+            if not call.is_head:
+                # A token that was revoked or has expired ends the stream before the next event.
+                with suppress(TokenInvalid):
+                    async with aclosing(call.streams.follow(after, message)) as parts:
+                        async for part in parts:
+                            if part:
+                                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            call.streams.give_back()
+
+    return send_all
+
+
+async def _begin(send: Send, media_type: str, more: Mapping[str, str]) -> None:
+    headers = {"Content-Type": media_type, **HEADERS, **more}
+    encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": HTTPStatus.OK.value, "headers": encoded})

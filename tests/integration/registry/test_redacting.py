@@ -1,0 +1,203 @@
+"""Redaction: a text is gone from names, paths and metadata, the log stays verifiable, and nothing brings it back."""
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from artifactstore import Registry, Settings, open_registry
+from artifactstore.database.log_validator import LogValidator
+from artifactstore.errors import (
+    EventRefused,
+    InvalidValue,
+    ManifestRedacted,
+    RedactionImpossible,
+    RedactionUnconfirmed,
+)
+from artifactstore.ids import new_id, now_us
+from artifactstore_protocols.commands import CommandRequest
+from artifactstore_protocols.events import StoredEvent, encode_record
+from artifactstore_protocols.redaction import RedactionReport
+from artifactstore_protocols.releasing import ReleaseEntries
+from integration.registry.samples import content_of, paths_in, plant, settings_in, whole_log
+from integration.registry.test_collecting import on_both, settings
+
+__all__ = ["settings"]
+
+NAME, OTHER = "jörg schmidt", "hunter2"
+REASON = "a person asked, ticket 4711"
+FILES = {f"{NAME}/cv.pdf": b"cv", f"{NAME}/deep/{NAME}.txt": b"deep", "kept/a": b"a", "zeta": b"z"}
+
+
+def traces(directory: Path, text: str = NAME) -> list[str]:
+    """The files below a directory that hold a text."""
+    files = [file for file in directory.rglob("*") if file.is_file()]
+    return [str(file) for file in files if text.encode() in file.read_bytes()]
+
+
+async def redacted(registry: Registry, text: str = NAME, backups: tuple[Path, ...] = ()) -> RedactionReport:
+    """Redact a text as a person does: once to learn the number of events, then once more with it."""
+    with pytest.raises(RedactionUnconfirmed) as refused:
+        await registry.redact(text, reason=REASON, backups=backups)
+    return await registry.redact(
+        text, reason=REASON, confirm_events=refused.value.events, backups=backups, principal="alice"
+    )
+
+
+async def check(registry: Registry, records: list[bytes]) -> None:
+    """The tables are what the log implies, and the log still has these records at its beginning."""
+    assert (await registry.replay(check=True)).identical
+    assert [encode_record(stored.event) for stored in await whole_log(registry)][: len(records)] == records
+    assert (await registry.verify()).sound
+
+
+async def filled(registry: Registry, tree: Path) -> str:
+    """A package that has the name everywhere, in a store whose collector has let go of others that had it."""
+    await registry.register_metadata_schema("person", {"properties": {"owner": {"enum": [NAME, "nobody"]}}})
+    plant(tree, FILES)
+    (tree / "link").symlink_to(f"{NAME}/cv.pdf")
+    packages = list[str]()
+    for delete in (True, False):
+        made = await registry.create_package(f"of {NAME}", metadata={"owner": NAME, "n": 1}, schema="person")
+        await registry.ingest_directory(made.package_id, tree)
+        await registry.annotate_package(made.package_id, {f"by {NAME}": [NAME], "gone": NAME})
+        await registry.annotate_package(made.package_id, remove=["gone"])
+        packages.append(made.package_id)
+        await registry.finalize_package(made.package_id)
+        if delete:
+            await registry.delete_package(made.package_id, reason=f"{NAME} left", before_expiry=True)
+            requests = [
+                CommandRequest(new_id(), ReleaseEntries(made.package_id, *keys), "ci", None)
+                for keys in (("a", f"{NAME}/cv.pdf"), (f"{NAME}/d", "zz"))
+            ]
+            await registry._store.commit(  # pyright: ignore[reportPrivateUsage]
+                requests, now_us=now_us, new_id=new_id, files_per_package_max=9
+            )
+    await registry.place_hold(packages[-1], reason=f"a case of {NAME}")
+    return packages[-1]
+
+
+@on_both
+async def test_a_name_is_forgotten_and_the_log_stays_whole(
+    registry: Registry, settings: Settings, tree: Path, tmp_path: Path
+) -> None:
+    package = await filled(registry, tree)
+    before = await registry.get_package(package)
+    records = [encode_record(stored.event) for stored in await whole_log(registry)]
+    kept, other = tmp_path / "kept", settings_in(tmp_path / "other")
+    await registry.backup(kept)
+    await registry.export_events(tmp_path / "before.cborseq")
+    assert traces(kept)
+
+    report = await redacted(registry, backups=(kept,))
+    assert (report.packages, report.failures, report.backups) == (2, (), (str(kept),))
+    # A schema is no name of a package. It stays, and the report says so.
+    assert [(each.event_type, each.where) for each in report.left] == [("v1.metadata_schema.registered", "payload")]
+    await check(registry, records)
+    if settings.database_url.startswith("sqlite"):
+        held = [stored for stored in await whole_log(registry) if NAME.encode() in stored.event.payload]
+        assert [stored.event.type for stored in held] == ["v1.metadata_schema.registered"]
+
+    # The package can be used as before, under other names; digests are those of before.
+    mark = report.mark
+    after = await registry.get_package(package)
+    assert (after.name, after.metadata) == (f"of {mark}", {"owner": mark, "n": 1})
+    assert after.annotations == {f"by {mark}": [mark]}
+    assert (after.manifest_digest, after.tree_digest) == (before.manifest_digest, before.tree_digest)
+    assert sorted(await paths_in(registry, package)) == sorted(
+        [f"{mark}/cv.pdf", f"{mark}/deep/{mark}.txt", "kept/a", "link", "zeta"]
+    )
+    assert await content_of(registry, package, f"{mark}/cv.pdf") == b"cv"
+    await registry.export_package(package, tmp_path / "exported")
+    assert (tmp_path / "exported" / "link").read_bytes() == b"cv"
+    with pytest.raises(ManifestRedacted) as refused:
+        await registry.get_manifest_bytes(package)
+    assert (refused.value.manifest_digest, refused.value.redacted_by) == (before.manifest_digest, report.sequence - 1)
+    assert [hold.reason for hold in [each async for each in registry.list_holds(package)]] == [f"a case of {mark}"]
+
+    # A redacted event can be redacted again, and the store accepts work as before.
+    again = await redacted(registry, "cv.pdf", (kept,))
+    assert (again.left_events, again.packages) == (0, 2)
+    await registry.collect_garbage(grace_s=0, orphan_age_s=0)
+    await check(registry, records)
+    assert (await registry.redact("cv.pdf", reason=REASON)).events == 0
+
+    # A backup that was made before has the redaction now; a store that had the old log gets it by the backup.
+    await registry.backup(kept)
+    digest = (await registry.replay(check=True)).projection_digest
+    async with open_registry(other) as copy:
+        await copy.import_events(tmp_path / "before.cborseq")
+        assert (await copy.get_package(package)).name == f"of {NAME}"
+        await copy.restore(kept)
+        assert (await copy.replay(check=True)).projection_digest == digest
+        assert (await copy.get_package(package)).name == f"of {mark}"
+        # The old log brings nothing back.
+        assert (await copy.import_events(tmp_path / "before.cborseq")).written == 0
+        assert (await copy.get_package(package)).name == f"of {mark}"
+        await copy.export_events(tmp_path / "after.cborseq")
+    async with open_registry(settings_in(tmp_path / "third")) as third:
+        await third.import_events(tmp_path / "after.cborseq")
+        assert (await third.replay(check=True)).projection_digest == digest
+    for directory in (kept, tmp_path / "other", tmp_path / "third"):
+        assert traces(directory, "cv.pdf") == []
+
+
+async def test_no_file_of_the_database_keeps_the_text(registry: Registry, settings: Settings, tree: Path) -> None:
+    for number in range(3):
+        plant(tree, {f"{OTHER}-{number}/{file}": b"x" for file in range(50)})
+        await registry.ingest_tree(tree, name=f"{OTHER} {number}", metadata={"password": OTHER})
+    assert traces(settings.storage_local_root.parent, OTHER)
+    assert (await redacted(registry, OTHER)).left == ()
+    assert traces(settings.storage_local_root.parent, OTHER) == []
+
+
+async def test_what_cannot_be_redacted_is_refused_and_changes_nothing(registry: Registry, tree: Path) -> None:
+    plant(tree, {"a" * 240 + OTHER: b"x"})
+    await registry.ingest_tree(tree, name="x", idempotency_key=f"push {OTHER}", principal=OTHER)
+    log = await whole_log(registry)
+    with pytest.raises(RedactionImpossible, match="255"):
+        await registry.redact(OTHER, reason=REASON, confirm_events=2)
+    for text, reason in (("x", REASON), ("a/b", REASON), ("..", REASON), (OTHER, f"because of {OTHER}"), (OTHER, "")):
+        with pytest.raises(InvalidValue) as refused:
+            await registry.redact(text, reason=reason)
+        assert OTHER not in str(refused.value)
+    assert await whole_log(registry) == log
+    # Records cannot change, so a principal stays; the report names the events.
+    report = await registry.redact("push hunter2", reason=REASON, confirm_events=0)
+    assert {each.where for each in report.left} == {"idempotency key"}
+
+
+async def accepted(log: list[StoredEvent]) -> None:
+    """Check a log as an import does."""
+    async with LogValidator.opened() as validator:
+        await validator.validate(log)
+        await validator.finish()
+
+
+async def test_a_log_with_a_forged_redaction_is_refused(registry: Registry, tree: Path) -> None:
+    plant(tree, {f"{OTHER}/x": b"x", "y": b"y"})
+    await registry.ingest_tree(tree, name=OTHER)
+    original = await whole_log(registry)
+    await redacted(registry, OTHER)
+    log = await whole_log(registry)
+    await accepted(log)
+    first = next(stored for stored in log if stored.event.redacted_by is not None)
+    at = first.sequence - 1
+    forged = first.event.payload.replace(b"redacted-", b"replaced-")
+    logs = {
+        "no event redacts it": log[:-1],
+        "the substitute is another one": [
+            *log[:at],
+            StoredEvent(first.sequence, replace(first.event, payload=forged)),
+            *log[at + 1 :],
+        ],
+        "the event still has its payload": [*log[:at], original[at], *log[at + 1 :]],
+        "another event redacts it": [
+            *log[:at],
+            StoredEvent(first.sequence, replace(first.event, redacted_by=at + 2)),
+            *log[at + 1 :],
+        ],
+    }
+    for each in logs.values():
+        with pytest.raises(EventRefused):
+            await accepted(each)
