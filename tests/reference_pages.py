@@ -24,7 +24,7 @@ from artifactstore.config import ENVIRONMENT
 from artifactstore.doctor.checks import CHECKS
 from artifactstore.http.metrics import RequestCounts, Sources, exposition
 from artifactstore.http.overview import Overview, overview_of
-from artifactstore_protocols import canonical, collection, records, token_records
+from artifactstore_protocols import canonical, collection, package_diff, records, token_records
 from artifactstore_protocols.error_codes import code_of
 from artifactstore_protocols.event_types import EVENT_TYPES, PACKAGE_FINALIZED, Payload, PayloadInvalid
 from artifactstore_protocols.supervision.lifecycle import mermaid
@@ -46,7 +46,7 @@ _JSON: Mapping[str, tuple[type[Struct] | str, ...]] = MappingProxyType(
         "package show": (records.PackageRecord,),
         "ls": (records.DirectoryItem,),
         "tree": (records.FileRecord,),
-        "diff": (records.EntryChange,),
+        "diff": (records.EntryChange, package_diff.DiffTotals),
         "tag set": (records.Tag,),
         "tag delete": ("tag",),
         "tag list": (records.Tag,),

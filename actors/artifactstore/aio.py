@@ -31,6 +31,7 @@ from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.expiry import ABANDONED_AFTER
 from artifactstore_protocols.keep_policies import KeepPolicy, KeepVerdict
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
 from artifactstore_protocols.records import (
     ExpiredPackage,
@@ -390,12 +391,19 @@ class AsyncioRegistry:
         subtree: str = "",
         paths: Sequence[str] | None = None,
         strip_components: int = 0,
+        links: LinkPolicy = LinkPolicy.KEEP,
         progress: Callable[[IngestProgress], None] | None = None,
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Stream the bytes of one tar or zip file with a package, or a part of it."""
         entering = self.portal.enter(
             lambda registry: registry.export_archive(
-                package, form, subtree=subtree, paths=paths, strip_components=strip_components, progress=progress
+                package,
+                form,
+                subtree=subtree,
+                paths=paths,
+                strip_components=strip_components,
+                links=links,
+                progress=progress,
             )
         )
         async with _entered(entering) as chunks:

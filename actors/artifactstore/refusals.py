@@ -4,6 +4,7 @@ The errors from `StoreClosed` to `WrongProcess` concern programs that embed a st
 closed, or from a thread, event loop or process that cannot use it.
 """
 
+import shlex
 from typing import ClassVar, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -70,11 +71,11 @@ class NotADirectory(ArtifactStoreError):
 
 
 class NotAFile(ArtifactStoreError):
-    """The path is a symbolic link or a directory, which has no bytes.
+    """The path is a directory, or a symbolic link to nothing in the package; neither has bytes.
 
     Attributes:
         package_id: the package.
-        path: the path as the caller gave it.
+        path: the path; of a directory, the one that links lead to.
         kind: `link` or `directory`.
         target: the target of the link; empty for a directory.
     """
@@ -88,8 +89,11 @@ class NotAFile(ArtifactStoreError):
 
     @override
     def __str__(self) -> str:
-        what = f"a symbolic link to {self.target!r}" if self.kind == "link" else "a directory"
-        return f"{self.path!r} in package {self.package_id} is {what}, not a file; use `artifactstore export` for it"
+        where = f"{self.path!r} in package {self.package_id}"
+        if self.kind == "link":
+            return f"{where} is a symbolic link to {self.target!r}, which leads to nothing in the package"
+        part = shlex.quote(f"{self.package_id}:{self.path}")
+        return f"{where} is a directory, not a file; use `artifactstore export {part} DIR` for it"
 
 
 class NoThreadLeft(ArtifactStoreError):

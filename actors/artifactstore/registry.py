@@ -110,7 +110,7 @@ from artifactstore_protocols.package_listing import (
 )
 from artifactstore_protocols.package_tree import PackageTree
 from artifactstore_protocols.packages import NotFinalized, PackageIdNeeded, TagNotFound
-from artifactstore_protocols.paths import check_path, path_key
+from artifactstore_protocols.paths import check_path, path_key, without_dot
 from artifactstore_protocols.purging import ContentPurged, PurgeReport
 from artifactstore_protocols.records import (
     BackupReport,
@@ -1146,7 +1146,7 @@ class Registry:
         from artifactstore_protocols.directories import list_directory  # noqa: PLC0415 - see above
 
         _package, entries = await self._store.files(package_id)
-        items = await in_thread(lambda: list_directory(entries, path))
+        items = await in_thread(lambda: list_directory(entries, without_dot(path)))
         if items is None:
             raise FileNotInPackage(package_id, path)
         return items
@@ -1182,25 +1182,37 @@ class Registry:
         return await in_thread(lambda: changes_between(differing_pairs(entries, theirs)))
 
     @checked
-    async def get_file_record(self, package: str, path: str) -> FileRecord:
+    async def get_file_record(self, package: str, path: str, *, follow_links: bool = False) -> FileRecord:
         """Return the record of one file, symbolic link or empty directory.
+
+        Args:
+            package: the package; see the class.
+            path: its path in the package.
+            follow_links: whether to follow links of the package, also in the middle of the path. The record has the
+                path that they lead to.
 
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             PathRefused: the path breaks a rule.
-            NotAFile: it is a directory with entries.
+            NotAFile: it is a directory with entries; or links are followed, and one leads to nothing in the package.
             FileNotInPackage: the package has no such entry.
         """
         package_id = await self._package_id(package)
+        path = without_dot(path)
         record = await self._store.file(package_id, path_key(check_path(path)))
-        if record is None:
-            from artifactstore_protocols.directories import list_directory  # noqa: PLC0415 - see above
+        if record is not None and not (follow_links and record.kind == "link"):
+            return record
+        from artifactstore_protocols.package_tree import Place  # noqa: PLC0415 - see above
 
-            _package, entries = await self._store.files(package_id)
-            if await in_thread(lambda: list_directory(entries, path)):
-                raise NotAFile(package_id, path, "directory", "")
-            raise FileNotInPackage(package_id, path)
-        return record
+        _package, entries = await self._store.files(package_id)
+        place = await in_thread(lambda: PackageTree(entries).resolve(path, follow=follow_links))
+        if isinstance(place, Place) and (follow_links or place.path == path_key(path)):
+            if place.entry is not None:
+                return place.entry
+            raise NotAFile(package_id, place.path, "directory", "")
+        if record is not None:
+            raise NotAFile(package_id, path, record.kind, record.target)
+        raise FileNotInPackage(package_id, path)
 
     @checked
     @asynccontextmanager
@@ -1209,16 +1221,17 @@ class Registry:
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open one file, or a range of its bytes, as a stream of large chunks.
 
-        The bytes of a whole file are compared with its digest before the last chunk is delivered.
+        Links of the package are followed. The bytes of a whole file are compared with its digest before the last chunk
+        is delivered.
 
         Raises:
             PackageNotFound, AmbiguousPackage, PathRefused, FileNotInPackage, NotAFile, RangeRefused, ObjectMissing: on
                 entry.
             ObjectDamaged: while reading.
         """
-        record = await self.get_file_record(package, path)
+        record = await self.get_file_record(package, path, follow_links=True)
         if record.kind != "file":
-            raise NotAFile(record.package_id, path, record.kind, record.target)
+            raise NotAFile(record.package_id, record.path, record.kind, record.target)
         async with self._object(record.content_address, offset=offset, length=length) as stream:
             yield stream
 
@@ -1285,6 +1298,7 @@ class Registry:
         subtree: str = "",
         paths: Sequence[str] | None = None,
         strip_components: int = 0,
+        links: LinkPolicy = LinkPolicy.KEEP,
         update: bool = False,
         keep_going: bool = False,
         progress: Callable[[IngestProgress], None] | None = None,
@@ -1301,21 +1315,24 @@ class Registry:
             subtree: a directory, a file or a link of the package; the path above its content is left out.
             paths: files, links and directories of the package; by default everything.
             strip_components: how many names to remove from the beginning of each path.
+            links: what to do with symbolic links. Kept ones must not lead out of what is exported. A followed link
+                becomes the file or the directory that it leads to in the package.
             update: whether the directory may hold anything. Files and links that differ from the package are replaced,
                 each at once. What is not in the package is kept.
             keep_going: whether to leave out what cannot be exported: files whose objects are damaged or missing, and
-                links that lead out of what is exported. The error's report names them.
+                kept links that lead out of what is exported. The error's report names them.
             progress: called with the progress.
 
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             PathsNotInPackage, PathsCollide, LinksLeadOut: the choice of entries is rejected. Nothing was written.
+            InvalidValue: nothing would be left, or links are refused or cannot be followed. Nothing was written.
             ObjectMissing, ObjectDamaged: an object cannot be exported. Files that are already written stay.
             TargetRefused: the directory holds something else, or cannot be written to.
             PathRefused: the tables hold a path or a link that leads out of the directory. Nothing was written.
             ExportIncomplete: some of the entries are not in the directory, which the error's report names.
         """
-        choice = ExportChoice(subtree, None if paths is None else tuple(paths), strip_components)
+        choice = ExportChoice(subtree, None if paths is None else tuple(paths), strip_components, links)
         package_id, chosen = await self._chosen(package, choice, leave_out_links=keep_going)
         from artifactstore.package_export import write_package  # noqa: PLC0415 - see above
 
@@ -1332,11 +1349,11 @@ class Registry:
         )
 
     async def _chosen(
-        self, package: str, choice: ExportChoice, *, leave_out_links: bool = False, may_leave_out: bool = True
+        self, package: str, choice: ExportChoice, *, leave_out_links: bool = False
     ) -> tuple[str, ChosenEntries]:
         package_id = await self._package_id(package)
         _package, entries = await self._store.files(package_id)
-        choose = partial(choose_entries, leave_out_links=leave_out_links, may_leave_out=may_leave_out)
+        choose = partial(choose_entries, leave_out_links=leave_out_links)
         return package_id, await in_thread(partial(choose, package_id, entries, choice))
 
     @checked
@@ -1349,21 +1366,22 @@ class Registry:
         subtree: str = "",
         paths: Sequence[str] | None = None,
         strip_components: int = 0,
+        links: LinkPolicy = LinkPolicy.KEEP,
         progress: Callable[[IngestProgress], None] | None = None,
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open a package, or a part of it, as the bytes of one tar or zip file.
 
         The bytes follow from the entries alone: equal entries give equal archives, in every store. If an object is
-        damaged or missing, the stream raises an error before the end of the archive. For `subtree`, `paths` and
-        `strip_components`, see `export_package`.
+        damaged or missing, the stream raises an error before the end of the archive. For `subtree`, `paths`,
+        `strip_components` and `links`, see `export_package`.
 
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             PathsNotInPackage, PathsCollide, LinksLeadOut: the choice of entries is rejected.
             ObjectMissing, ObjectDamaged: while reading.
         """
-        choice = ExportChoice(subtree, None if paths is None else tuple(paths), strip_components)
-        _package_id, chosen = await self._chosen(package, choice, may_leave_out=False)
+        choice = ExportChoice(subtree, None if paths is None else tuple(paths), strip_components, links)
+        _package_id, chosen = await self._chosen(package, choice)
         from artifactstore.package_export import archive  # noqa: PLC0415 - see above
 
         async with aclosing(archive(chosen.entries, form, self._object, self._contents, progress)) as chunks:
@@ -1948,7 +1966,7 @@ def package_reads(registry: Registry) -> PackageReads:
 
     async def chosen(package_id: str, choice: ExportChoice) -> Sequence[FileRecord]:
         choose = registry._chosen  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-        _package_id, found = await choose(package_id, choice, may_leave_out=False)
+        _package_id, found = await choose(package_id, choice)
         return found.entries
 
     return PackageReads(

@@ -98,7 +98,9 @@ class NoCiFound(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         systems = ", ".join(f"{each.label} ({each.marker})" for each in CI_SYSTEMS)
-        return f"no CI system was found: none of the variables of {systems} is set; give the metadata with --meta"
+        keys = ", ".join(sorted({key for each in CI_SYSTEMS for key in each.variables}))
+        advice = f"give the keys with --meta, such as --meta ci.commit=4f1c: {keys}"
+        return f"no CI system was found: none of the variables of {systems} is set; {advice}"
 
 
 def ci_metadata(environment: Mapping[str, str]) -> dict[str, str]:

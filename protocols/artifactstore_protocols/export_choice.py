@@ -15,8 +15,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
-from artifactstore_protocols.links import escaping_links
-from artifactstore_protocols.paths import ancestors, check_path, listed_paths, path_key, tree_order
+from artifactstore_protocols.export_links import without_links
+from artifactstore_protocols.links import LinkPolicy, escaping_links
+from artifactstore_protocols.package_tree import PackageTree
+from artifactstore_protocols.paths import ancestors, check_path, listed_paths, path_key, tree_order, without_dot
 from artifactstore_protocols.records import FileRecord
 
 __all__ = [
@@ -75,20 +77,16 @@ class LinksLeadOut(ArtifactStoreError):
     Attributes:
         paths: the links, as the package has them.
         targets: where each of them leads.
-        may_stay_out: whether the caller may have them left out.
     """
 
     paths: tuple[str, ...]
     targets: tuple[str, ...]
-    may_stay_out: bool = True
 
     @override
     def __str__(self) -> str:
         links = [f"{path} -> {target}" for path, target in zip(self.paths, self.targets, strict=True)]
-        advice = (
-            "or leave them out with `--keep-going`" if self.may_stay_out else "or to a directory and not an archive"
-        )
-        return f"links lead out of what is exported: {listed_paths(links)}; export a directory above, {advice}"
+        advice = "export a directory above, or choose `--links follow` or `--links skip`"
+        return f"links lead out of what is exported: {listed_paths(links)}; {advice}"
 
 
 class ExportChoice(Struct, frozen=True):
@@ -98,11 +96,13 @@ class ExportChoice(Struct, frozen=True):
         subtree: a directory, a file or a link of the package; empty for the whole package.
         paths: files, links and directories of the package; None takes everything in the subtree.
         strip_components: how many names to remove from the beginning of each path, after the subtree's.
+        links: what to do with symbolic links. Kept ones must not lead out.
     """
 
     subtree: str = ""
     paths: tuple[str, ...] | None = None
     strip_components: int = 0
+    links: LinkPolicy = LinkPolicy.KEEP
 
 
 WHOLE_PACKAGE = ExportChoice()
@@ -128,7 +128,6 @@ def choose_entries(
     choice: ExportChoice,
     *,
     leave_out_links: bool = False,
-    may_leave_out: bool = True,
 ) -> ChosenEntries:
     """Return the entries of a package that an export takes.
 
@@ -137,21 +136,22 @@ def choose_entries(
         entries: all its entries.
         choice: what to take.
         leave_out_links: whether to leave out links that lead out of the export, instead of refusing them.
-        may_leave_out: whether the caller may ask for that; an archive is whole.
 
     Raises:
         PathRefused: a path is none.
         PathsNotInPackage: the package has no such path, or the subtree has not.
         PathsCollide: two entries would have one path.
         LinksLeadOut: links lead out of the export.
-        InvalidValue: no path is given, or every path vanishes.
+        InvalidValue: no path is given, every path vanishes, or links are refused or cannot be followed.
     """
     if choice == WHOLE_PACKAGE:
         return ChosenEntries(sorted(entries, key=lambda entry: tree_order(entry.path)))
+    choice = replace(choice, subtree=without_dot(choice.subtree))
     taken = _below(package_id, entries, choice.subtree)
     if choice.paths is not None:
         taken = _listed(package_id, taken, choice.paths, choice.subtree)
-    return _at_new_paths(taken, choice, leave_out_links=leave_out_links, may_leave_out=may_leave_out)
+    taken = without_links(taken, choice.links, lambda: PackageTree(entries))
+    return _at_new_paths(taken, choice, leave_out_links=leave_out_links)
 
 
 def _below(package_id: str, entries: Sequence[FileRecord], subtree: str) -> list[FileRecord]:
@@ -172,7 +172,7 @@ def _below(package_id: str, entries: Sequence[FileRecord], subtree: str) -> list
 def _listed(package_id: str, entries: Sequence[FileRecord], paths: Sequence[str], subtree: str) -> list[FileRecord]:
     if not paths:
         raise InvalidValue("paths", "none", "name at least one path of the package")
-    wanted = {path_key(check_path(path.rstrip("/") or path)): path for path in paths}
+    wanted = {path_key(check_path(without_dot(path.rstrip("/") or path))): path for path in paths}
     used = set[str]()
     found: list[FileRecord] = []
     for entry in entries:
@@ -186,9 +186,7 @@ def _listed(package_id: str, entries: Sequence[FileRecord], paths: Sequence[str]
     return found
 
 
-def _at_new_paths(
-    taken: Sequence[FileRecord], choice: ExportChoice, *, leave_out_links: bool, may_leave_out: bool
-) -> ChosenEntries:
+def _at_new_paths(taken: Sequence[FileRecord], choice: ExportChoice, *, leave_out_links: bool) -> ChosenEntries:
     """Remove the subtree's path and the stripped names from the paths, and check that the result is a tree."""
     above = choice.subtree.count("/") + 1 if choice.subtree else 0
     chosen: list[tuple[FileRecord, str]] = []
@@ -214,7 +212,7 @@ def _at_new_paths(
     named = tuple(originals[path] for path in links if path in escaping)
     if escaping and not leave_out_links:
         targets = tuple(links[path] for path in links if path in escaping)
-        raise LinksLeadOut(named, targets, may_leave_out)
+        raise LinksLeadOut(named, targets)
     return ChosenEntries([entry for entry, _ in chosen if entry.path not in escaping], tuple(vanished), named)
 
 

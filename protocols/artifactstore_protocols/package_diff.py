@@ -4,14 +4,37 @@ A file counts as renamed if a removed file had the same content. A path that is 
 as changed. Media types do not count, as they do not count for the tree digest.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from operator import attrgetter
+
+from msgspec import Struct
 
 from artifactstore_protocols.paths import path_key, tree_order
 from artifactstore_protocols.records import EntryChange, FileRecord
 
-__all__ = ["changes_between", "differing_pairs"]
+__all__ = ["DiffTotals", "changes_between", "diff_totals", "differing_pairs"]
+
+
+class DiffTotals(Struct, frozen=True):
+    """How much two packages differ.
+
+    Attributes:
+        added: the number of entries that only the second package has.
+        removed: the number of entries that only the first package has.
+        changed: the number of entries that differ at one path.
+        renamed: the number of files that are at another path in the second package.
+        bytes_before: the size of these files in the first package.
+        bytes_after: the size of these files in the second package.
+    """
+
+    added: int
+    removed: int
+    changed: int
+    renamed: int
+    bytes_before: int
+    bytes_after: int
+
 
 _COMPARED = "path", "kind", "executable", "sha256", "target"
 
@@ -52,6 +75,17 @@ def differing_pairs(
     compared = attrgetter(*_COMPARED)
     pairs = ((old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys()))
     return [pair for pair in pairs if None in pair or compared(pair[0]) != compared(pair[1])]
+
+
+def diff_totals(changes: Iterable[EntryChange]) -> DiffTotals:
+    """Return the totals of the changes that lead from one package to another."""
+    changes = list(changes)
+    counts = Counter[str](change.kind for change in changes)
+    before, after = (
+        sum(entry.size_bytes for entry in entries if entry is not None)
+        for entries in ((change.before for change in changes), (change.after for change in changes))
+    )
+    return DiffTotals(counts["added"], counts["removed"], counts["changed"], counts["renamed"], before, after)
 
 
 def _order(entry: FileRecord) -> str:

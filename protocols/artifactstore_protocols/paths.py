@@ -23,6 +23,7 @@ __all__ = [
     "listed_paths",
     "path_key",
     "tree_order",
+    "without_dot",
 ]
 
 PART_BYTES_MAX = 255
@@ -38,6 +39,7 @@ _PLAIN = re.compile(r"(?:(?!\.\.?(?:/|\Z))[ -.0-\[\]-~]{1,255}(?:/(?!\Z)|\Z))+")
 """Matches printable ASCII without backslashes, in parts that `check_path` allows. Nearly every path matches."""
 
 _PATHS_SHOWN = 10
+_DOT = re.compile(r"\A(?:\./+)+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -99,6 +101,11 @@ def listed_paths(paths: Sequence[str]) -> str:
     """Return a text that names the first paths, and the number of the others."""
     more = f" and {len(paths) - _PATHS_SHOWN} more" if len(paths) > _PATHS_SHOWN else ""
     return f"{', '.join(paths[:_PATHS_SHOWN])}{more}"
+
+
+def without_dot(path: str) -> str:
+    """Return a path of a package as an entry has it, if somebody wrote it with `./` at its beginning."""
+    return "" if path == "." else _DOT.sub("", path)
 
 
 def path_key(path: str) -> str:

@@ -382,7 +382,8 @@ class IngestSummary(Struct, frozen=True):
 
     `deduplicated_bytes` is the size of the files whose content was in the log before the files' event. It is computed
     from the log, so every call returns the same number. `reused_files`, `excluded` and `unreadable` are as for
-    `DirectoryIngest`.
+    `DirectoryIngest`. `continued_files` counts the files that an interrupted call had put into the package, which this
+    call continued; 0 if it began a new package, or found a finalized one.
     """
 
     package_id: str
@@ -395,6 +396,7 @@ class IngestSummary(Struct, frozen=True):
     bytes: int
     deduplicated_bytes: int
     reused_files: int
+    continued_files: int
     excluded: tuple[str, ...]
     unreadable: tuple[str, ...]
     sequence: int

@@ -22,7 +22,7 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.globs import GLOB_LENGTH_MAX, check_glob, glob_matcher, is_literal
 from artifactstore_protocols.typed import check_fields
 
-__all__ = ["EVERYTHING", "IGNORE_FILE", "RULES_MAX", "Rules", "Selection", "rule_for"]
+__all__ = ["EVERYTHING", "IGNORE_FILE", "RULES_MAX", "Rules", "Selection", "rule_for", "rules_in"]
 
 RULES_MAX: Final = 2000
 """The maximum number of rules that may hold in one directory, apart from those of the caller."""
@@ -115,6 +115,12 @@ def rule_for(path: str) -> str:
     return f"/{kept}" + "\\ " * (len(rule) - len(kept))
 
 
+def rules_in(text: str) -> tuple[str, ...]:
+    """Return the rules of a text such as that of a `.gitignore`, for `Selection.exclude`, without comments."""
+    lines = (line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n"))
+    return tuple(line for line in lines if line.strip() and not line.startswith("#"))
+
+
 class Selection(Struct, frozen=True):
     """Which entries of a directory to take; all by default, but for what its ignore files exclude.
 
@@ -143,6 +149,9 @@ class Selection(Struct, frozen=True):
         for rule in (*self.exclude, *self.include):
             if not rule.strip():
                 raise InvalidValue("rule", rule, "it is empty")
+            if "\n" in rule.removesuffix("\n"):
+                reason = "it has several lines; give each as a rule, or their file with --exclude-from"
+                raise InvalidValue("rule", rule[:_SHOWN_CHARACTERS], reason)
         exclude = [f"\\{rule}" if rule.startswith("#") else rule for rule in self.exclude]
         return Rules([*exclude, *(f"!{rule}" for rule in self.include)])
 

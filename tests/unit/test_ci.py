@@ -96,5 +96,8 @@ def test_what_is_missing_gives_no_key(system: object) -> None:
 
 @pytest.mark.parametrize("environment", [{}, {"CI": "true"}, {"GITHUB_ACTIONS": ""}, {"GITHUB_SHA": "4f2a"}])
 def test_without_a_system_it_is_an_error(environment: Mapping[str, str]) -> None:
-    with pytest.raises(NoCiFound, match=r"no CI system was found: .*GitHub Actions \(GITHUB_ACTIONS\).* --meta"):
+    with pytest.raises(
+        NoCiFound,
+        match=r"no CI system was found: .*GitHub Actions \(GITHUB_ACTIONS\).* --meta.*: ci\.branch, ci\.commit",
+    ):
         ci_metadata(environment)

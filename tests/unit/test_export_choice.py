@@ -1,5 +1,6 @@
 """Which entries an export takes: subtrees, listed paths, stripped names, and links that must stay inside."""
 
+import re
 from collections.abc import Mapping
 from unicodedata import normalize
 
@@ -16,6 +17,9 @@ from artifactstore_protocols.export_choice import (
     PathsNotInPackage,
     choose_entries,
 )
+from artifactstore_protocols.export_links import without_links
+from artifactstore_protocols.links import LinkPolicy
+from artifactstore_protocols.package_tree import PackageTree
 from artifactstore_protocols.paths import PathRefused, path_key, tree_order
 from artifactstore_protocols.records import FileRecord
 from strategies import tree_paths
@@ -83,7 +87,7 @@ def test_a_subtree_is_found_in_any_unicode_form() -> None:
 
 def test_links_that_lead_out_are_all_named_or_left_out() -> None:
     tree = entries({"d/e/a": "->../../x", "d/e/b": "->../f", "d/e/c": "->b/../..", "d/e/fine": "->./a", "x": "x"})
-    with pytest.raises(LinksLeadOut, match=r"-> .*`--keep-going`") as refused:
+    with pytest.raises(LinksLeadOut, match=r"-> .*`--links follow`") as refused:
         choose_entries("p", tree, ExportChoice("d/e"))
     assert refused.value.paths == ("d/e/a", "d/e/b", "d/e/c", "d/e/fine")
     chosen = choose_entries("p", tree, ExportChoice("d"), leave_out_links=True)
@@ -151,3 +155,61 @@ def test_a_subtree_with_its_path_before_it_is_what_the_package_has_there(found: 
     else:
         inside = {path_key(path) for path in found if path_key(path).startswith(f"{path_key(subtree)}/")}
         assert {path_key(f"{subtree}/{path}") for path in chosen} == inside
+
+
+LINKED = entries(
+    {
+        "a/file": "f",
+        "a/hollow": "/",
+        "a/up": "->../top",
+        "b/all": "->../a",
+        "b/one": "->all/up",
+        "b/sub/none": "->../../a/hollow",
+        "top": "t",
+    }
+)
+
+
+def choose_links(tree: list[FileRecord], links: LinkPolicy, subtree: str = "") -> dict[str, str]:
+    chosen = choose_entries("p", tree, ExportChoice(subtree, links=links))
+    assert chosen.escaping == ()
+    return {entry.path: entry.kind for entry in chosen.entries}
+
+
+def test_followed_links_become_what_they_lead_to_also_outside_the_subtree() -> None:
+    below = {"all/file": "file", "all/hollow": "directory", "all/up": "file", "one": "file", "sub/none": "directory"}
+    assert choose_links(LINKED, LinkPolicy.FOLLOW, "b") == below
+    whole = choose_links(LINKED, LinkPolicy.FOLLOW)
+    assert {path.removeprefix("b/"): kind for path, kind in whole.items() if path.startswith("b/")} == below
+    assert choose_links(LINKED, LinkPolicy.FOLLOW, "b/all") == {"file": "file", "hollow": "directory", "up": "file"}
+    assert choose_links(LINKED, LinkPolicy.FOLLOW, "b/one") == {"one": "file"}
+
+
+def test_skipped_links_are_left_out_and_refused_ones_are_named() -> None:
+    assert choose_links(LINKED, LinkPolicy.SKIP) == {"a/file": "file", "a/hollow": "directory", "top": "file"}
+    with pytest.raises(InvalidValue, match=r"there are links: a/up, b/all, b/one, b/sub/none; follow or skip them"):
+        choose_links(LINKED, LinkPolicy.REFUSE)
+    assert choose_links(LINKED, LinkPolicy.REFUSE, "top") == {"top": "file"}
+
+
+@pytest.mark.parametrize(
+    ("tree", "told"),
+    [
+        ({"d/up": "->..", "f": "f"}, "d/up -> .. leads to a directory that contains it"),
+        ({"a/l": "->../b", "b/m": "->../a"}, "a/l/m -> ../a leads to a directory"),
+        ({"l": "->l"}, "l -> l leads to nothing"),
+        ({"l": "->gone", "m": "->l"}, "l -> gone leads to nothing in the package, m -> l leads to nothing"),
+        ({"cafe\u0301/up": "->.", "f": "f"}, "leads to a directory that contains it"),
+    ],
+)
+def test_links_that_cannot_be_followed_are_all_named(tree: dict[str, str], told: str) -> None:
+    with pytest.raises(InvalidValue, match=re.escape(told)):
+        choose_links(entries(tree), LinkPolicy.FOLLOW)
+
+
+def test_links_that_repeat_directories_without_end_are_refused_in_time() -> None:
+    tree = {f"{level}/{name}": f"->../{level + 1}" for level in range(60) for name in "ab"}
+    for last in ("f", "->gone"):
+        taken = entries({**tree, "60/x": last})
+        with pytest.raises(InvalidValue, match="more than 500 entries"):
+            without_links(taken, LinkPolicy.FOLLOW, lambda taken=taken: PackageTree(taken), entries_max=500)

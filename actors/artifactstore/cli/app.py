@@ -63,8 +63,10 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 
 _PARAMETER: Final = re.compile("[a-z]+(?:_[a-z]+)+")
-_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({"parents": "--from", "paths": "--files-from"})
-"""Parameters of the library that have another name as an option. Any other with an underscore has dashes instead."""
+_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {"parents": "--from", "paths": "--files-from", "links": "--links"}
+)
+"""Parameters of the library and their options. Any other with an underscore has dashes instead."""
 
 
 def command_line(modules: Iterable[str] = tuple(_MODULES)) -> typer.Typer:

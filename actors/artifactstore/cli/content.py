@@ -1,7 +1,7 @@
 """Commands that move content: ingest, get, manifest. `exporting` has export."""
 
 from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,10 +12,11 @@ from artifactstore.cli.dash import DashText
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
 from artifactstore.cli.dry_run import preview_ingest
 from artifactstore.cli.exporting import export
-from artifactstore.cli.metadata_options import Ci, From, Meta, MetaFile, Schema, metadata_of
+from artifactstore.cli.metadata_options import Ci, From, Meta, MetaFile, Schema, metadata_of, metadata_text
 from artifactstore.cli.options import (
     Exclude,
     ExcludeCaches,
+    ExcludeFrom,
     Include,
     Json,
     Key,
@@ -28,18 +29,29 @@ from artifactstore.cli.options import (
     Progress,
     Quiet,
     Retention,
+    check_no_subtree,
     complete_paths,
     selection_of,
 )
-from artifactstore.cli.output import counted, entries_text, progress_bar, say, say_json, size_text
+from artifactstore.cli.output import counted, entries_text, progress_bar, say, say_json, say_paths, size_text
 from artifactstore.cli.runner import CONTINUES, check_package, class_named, invoker, on_store, on_trio
-from artifactstore.cli.sources import Prefix, SkipUnreadable, StdinName, Unpack, sources_of, warn_of_nothing
+from artifactstore.cli.sources import (
+    Prefix,
+    SkipUnreadable,
+    StdinName,
+    Unpack,
+    check_one_stdin,
+    sources_of,
+    stdin_paths,
+    warn_of_empty_stdin,
+    warn_of_nothing,
+)
 from artifactstore.json_output import to_json
+from artifactstore.refusals import FileNotInPackage
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.metadata import Metadata
-from artifactstore_protocols.paths import listed_paths
-from artifactstore_protocols.records import IngestPreview
+from artifactstore_protocols.records import IngestPreview, IngestSummary
 from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES
 from artifactstore_protocols.sources import Source, SourceTree
 
@@ -78,6 +90,7 @@ def ingest(
     parents: From = None,
     links: Links = LinkPolicy.KEEP,
     exclude: Exclude = None,
+    exclude_from: ExcludeFrom = None,
     include: Include = None,
     max_file_size: MaxFileSize = None,
     key: Key = None,
@@ -87,16 +100,27 @@ def ingest(
     exclude_caches: ExcludeCaches = False,
     no_ignore_files: NoIgnoreFiles = False,
     skip_unreadable: SkipUnreadable = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Store nothing; print what would be stored.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Store nothing; print how much would be stored.")] = False,
+    list_entries: Annotated[
+        bool, typer.Option("--list", help="With --dry-run: also print every entry, and all that would be left out.")
+    ] = False,
     no_files_cache: NoFilesCache = False,
     json: Json = False,
     _quiet: Quiet = False,
     _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore ingest`."""
+    if list_entries and not dry_run:
+        raise typer.BadParameter("it is for --dry-run", param_hint="--list")
     metadata = metadata_of(meta, meta_file, ci=ci)
+    check_one_stdin(paths, exclude_from)
     selection = selection_of(
-        exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
+        exclude,
+        include,
+        max_file_size,
+        exclude_from,
+        ignore_files=not no_ignore_files,
+        exclude_caches=exclude_caches,
     )
     sources = sources_of(paths, stdin_name, unpack=unpack)
     tree = SourceTree(tuple(sources), prefix, links, selection, skip_unreadable)
@@ -105,11 +129,13 @@ def ingest(
     if dry_run:
         with _name_asked_for(given=name is not None):
             found = preview_ingest(tree, name, retention, metadata, schema, parents or (), key)
-        _say_preview(found, json=json)
+        warn_of_empty_stdin(tree, found.entries)
+        _say_preview(found, list_entries=list_entries, json=json)
         return
     with progress_bar("ingest") as progress, _name_asked_for(given=name is not None), class_named(retention):
-        summary = on_store(
-            lambda registry: registry.ingest_tree(
+
+        async def work(registry: "Registry") -> IngestSummary:
+            summary = await registry.ingest_tree(
                 sources,
                 name=name,
                 prefix=prefix,
@@ -124,7 +150,14 @@ def ingest(
                 idempotency_key=key,
                 progress=progress,
                 files_cache=not no_files_cache,
-            ),
+            )
+            for path in stdin_paths(tree):
+                with suppress(FileNotInPackage):  # a rule leaves it out
+                    warn_of_empty_stdin(tree, (await registry.get_file_record(summary.package_id, path),))
+            return summary
+
+        summary = on_store(
+            work,
             create=not (schema or parents) and retention in RETENTION_CLASSES,  # a new store has nothing else
             check=lambda: _check_sources(sources, name, retention, metadata, key),
             interrupted=f"what was stored is kept; {CONTINUES}",
@@ -144,11 +177,13 @@ def ingest(
     say(f"deduplicated     {size_text(summary.deduplicated_bytes)}")
     if summary.reused_files:
         say(f"reused           {counted(summary.reused_files, 'file')}, unchanged and not read again")
-    if summary.excluded:
-        say(f"left out         {listed_paths(summary.excluded)}")
-    if summary.unreadable:
-        say(f"not readable     {listed_paths(summary.unreadable)}")
+    if metadata:
+        say(f"metadata         {metadata_text(metadata)}")
+    if summary.continued_files:
+        say(f"continued        {counted(summary.continued_files, 'file')}, stored by an interrupted ingest")
     say(f"sequence         {summary.sequence}")
+    say_paths("left out         ", summary.excluded)
+    say_paths("not readable     ", summary.unreadable)
 
 
 async def _check_sources(
@@ -163,19 +198,20 @@ async def _check_sources(
     await check_package(name, retention, metadata, key)
 
 
-def _say_preview(found: IngestPreview, *, json: bool) -> None:
+def _say_preview(found: IngestPreview, *, list_entries: bool, json: bool) -> None:
     warn_of_nothing(found.files, (*found.excluded, *found.unreadable))
     if json:
         say_json(to_json(found))
         return
-    for entry in found.entries:
+    for entry in found.entries if list_entries else ():
         size = size_text(entry.size_bytes) if entry.kind == "file" else entry.kind
         say(f"{size:>12}  {entry.path}")
     say(f"would store {entries_text(found)}, {size_text(found.bytes)}")
-    if found.excluded:
-        say(f"would leave out {', '.join(found.excluded)}")
-    if found.unreadable:
-        say(f"could not read {', '.join(found.unreadable)}")
+    for label, paths in (("would leave out ", found.excluded), ("could not read ", found.unreadable)):
+        if list_entries:
+            say_paths(label, paths, shown_max=None)
+        else:
+            say_paths(label, paths)
 
 
 @contextmanager
@@ -193,16 +229,22 @@ def _name_asked_for(*, given: bool) -> Generator[None]:
 def get(
     package: Package,
     path: Annotated[
-        str, typer.Argument(metavar="PATH", help="The file's path in the package.", autocompletion=complete_paths)
-    ],
+        str | None,
+        typer.Argument(
+            metavar="PATH", help="The file's path in the package. Links are followed.", autocompletion=complete_paths
+        ),
+    ] = None,
     output: Output = None,
 ) -> None:
     """Run `artifactstore get`."""
+    check_no_subtree(package, "get")
+    if path is None:
+        raise typer.BadParameter("name a file of the package; `artifactstore tree` lists them", param_hint="PATH")
     target = file_of(output)
 
     async def work(registry: "Registry") -> None:
-        file = await registry.get_file_record(package, path)
-        async with registry.get_file(file.package_id, path) as chunks:
+        file = await registry.get_file_record(package, path, follow_links=True)
+        async with registry.get_file(file.package_id, file.path) as chunks:
             await deliver(chunks, target, executable=file.executable)
 
     on_store(work)

@@ -1,9 +1,11 @@
 """The command `package copy`, which copies a package to another store."""
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifactstore.cli.dash import DashText, check_directory
 from artifactstore.cli.options import Json, Package, Progress, Quiet
 from artifactstore.cli.output import counted, entries_text, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import CONTINUES, invoker, on_store
@@ -31,6 +33,7 @@ def copy(
     """Run `artifactstore package copy`."""
     from artifactstore.config import find_settings  # noqa: PLC0415 - commands without settings must start fast
 
+    check_directory(PurePath(DashText(to)), "a store", "--to")
     other = find_settings(store=to).settings
     with progress_bar("package copy") as progress:
 

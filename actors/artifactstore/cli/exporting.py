@@ -2,17 +2,17 @@
 
 import re
 import shlex
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from artifactstore.cli.dash import DASH, DashText
+from artifactstore.cli.dash import DashText, check_directory
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
+from artifactstore.cli.line_files import lines_in
 from artifactstore.cli.options import Json, Progress, Quiet, complete_packages
 from artifactstore.cli.output import counted, entries_text, note, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, NonzeroExit, on_store
@@ -20,6 +20,7 @@ from artifactstore.cli.targets import say_limits
 from artifactstore.json_output import to_json
 from artifactstore.refusals import ExportIncomplete
 from artifactstore_protocols.export_choice import ExportChoice, choose_entries
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.package_subtrees import split_subtree
 from artifactstore_protocols.paths import listed_paths
 from artifactstore_protocols.records import ExportReport, RefusedFile
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from artifactstore.registry import Registry
 
 __all__ = ["export"]
-
-_LIST_BYTES_MAX: Final = 64 << 20
-"""Maximum length of a list of paths."""
 
 _COMPRESSED: Final = re.compile(r"\.(?:tar\.[a-z0-9]+|tgz|tbz2?|txz|tzst)\Z")
 
@@ -76,6 +74,14 @@ def export(
     strip_components: Annotated[
         int, typer.Option("--strip-components", metavar="N", min=0, help="Remove the first N names of each path.")
     ] = 0,
+    links: Annotated[
+        LinkPolicy,
+        typer.Option(
+            "--links",
+            help="How to treat symbolic links: kept as links (refused if they lead out of what is exported), followed, "
+            "refused, or left out.",
+        ),
+    ] = LinkPolicy.KEEP,
     *,
     update: Annotated[
         bool, typer.Option("--update", help="DIR may hold anything: write what differs, keep what is not in PACKAGE.")
@@ -90,12 +96,14 @@ def export(
     """Run `artifactstore export`."""
     named = _form_of(target)
     form = form or named
+    if form is None:
+        check_directory(target, "a directory", "DIR", instead="add --format tar or --format zip, or ")
     if form is not None and (update or keep_going):
         option = "--update" if update else "--keep-going"
         raise typer.BadParameter("it is for a directory; an archive is whole or not written", param_hint=option)
     text, subtree = split_subtree(package)
-    paths = None if files_from is None else _paths_in(files_from)
-    choice = ExportChoice(subtree, paths, strip_components)
+    paths = None if files_from is None else lines_in(files_from, "--files-from")
+    choice = ExportChoice(subtree, paths, strip_components, links)
     if form is None:
         _to_directory(text, target, choice, update=update, keep_going=keep_going, json=json)
     else:
@@ -130,6 +138,7 @@ def _to_directory(
                     subtree=choice.subtree,
                     paths=choice.paths,
                     strip_components=choice.strip_components,
+                    links=choice.links,
                     update=update,
                     keep_going=keep_going,
                     progress=progress,
@@ -198,6 +207,7 @@ def _to_archive(package: str, target: Path, choice: ExportChoice, form: ArchiveF
                 subtree=choice.subtree,
                 paths=choice.paths,
                 strip_components=choice.strip_components,
+                links=choice.links,
                 progress=progress,
             )
             async with streaming as chunks, aclosing(counting(chunks)) as counted_chunks:
@@ -214,30 +224,3 @@ def _to_archive(package: str, target: Path, choice: ExportChoice, form: ArchiveF
         say_json({"file": str(target), "format": form.value, "bytes": written, "vanished": vanished})
     elif file is not None:
         say(f"wrote {target}, {size_text(written)}")
-
-
-def _paths_in(file: Path) -> tuple[str, ...]:
-    """Return the paths in a file, one a line. Empty lines count for nothing.
-
-    Raises:
-        typer.BadParameter: the file cannot be read, is too large or is not UTF-8.
-    """
-    try:
-        if file == DASH:
-            text = _read(sys.stdin.buffer)
-        else:
-            with file.open("rb") as opened:
-                text = _read(opened)
-    except OSError as error:
-        raise typer.BadParameter(f"{file}: {error.strerror or error}", param_hint="--files-from") from error
-    except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"{file}: it is not UTF-8", param_hint="--files-from") from error
-    lines = (line.removesuffix("\r") for line in text.split("\n"))
-    return tuple(line for line in lines if line)
-
-
-def _read(stream: BinaryIO) -> str:
-    content = stream.read(_LIST_BYTES_MAX + 1)
-    if len(content) > _LIST_BYTES_MAX:
-        raise typer.BadParameter(f"a list has at most {size_text(_LIST_BYTES_MAX)}", param_hint="--files-from")
-    return content.decode()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from artifactstore.cli.finding_hints import no_entry_hint, no_package_hint
 from artifactstore.cli.metadata_options import metadata_of
 from artifactstore.cli.options import Json, complete_names, complete_packages, complete_retention, complete_tags
 from artifactstore.cli.output import PAGE_BYTES, counted, flush_output, note, say, say_json, size_text
@@ -15,7 +16,7 @@ from artifactstore.cli.runner import on_store
 from artifactstore.cli.table import ID, Column, Table, terminal_width
 from artifactstore.json_output import to_json
 from artifactstore_protocols.moments import age_text, moment_after
-from artifactstore_protocols.package_listing import EntryFilter, PackageFilter
+from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
@@ -115,7 +116,9 @@ def list_packages(
 
     async def work(registry: "Registry") -> None:
         found = registry.list_packages(where, sort=sort, reverse=reverse, after=after, limit=_one_more(limit))
-        await _say_all(found, _PACKAGE_COLUMNS, _package_texts, _continue_after, limit=limit, json=json)
+        number = await _say_all(found, _PACKAGE_COLUMNS, _package_texts, _continue_after, limit=limit, json=json)
+        if not (number or json or after) and where != ALL:
+            note(await no_package_hint(registry, where))
 
     on_store(work)
 
@@ -191,18 +194,23 @@ def find(
 
     async def work(registry: "Registry") -> None:
         found = registry.find(wanted, packages=packages, reverse=reverse, limit=_one_more(limit))
-        await _say_all(found, _ENTRY_COLUMNS, _entry_texts, lambda _last: "", limit=limit, json=json)
+        if not (await _say_all(found, _ENTRY_COLUMNS, _entry_texts, lambda _last: "", limit=limit, json=json) or json):
+            note(await no_entry_hint(registry, wanted, packages))
 
     on_store(work)
 
 
-_ENTRY_COLUMNS = (ID, _AGE, _SIZE, Column("NAME", 16, 12), Column("PATH"))
+_DIGEST_CHARACTERS = 12
+"""Enough to see which contents are equal; `--json` has the whole digest."""
+
+_ENTRY_COLUMNS = (ID, _AGE, _SIZE, Column("DIGEST", _DIGEST_CHARACTERS, 8), Column("NAME", 16, 12), Column("PATH"))
 
 
 def _entry_texts(found: "FoundEntry", now_us: int) -> tuple[str, ...]:
     package, entry = found.package, found.entry
     size = size_text(entry.size_bytes) if entry.kind == "file" else entry.kind
-    return package.package_id, age_text(now_us - package.created_at_us), size, package.name, entry.path
+    digest = entry.content_address.partition(":")[2][:_DIGEST_CHARACTERS] or "-"
+    return package.package_id, age_text(now_us - package.created_at_us), size, digest, package.name, entry.path
 
 
 async def _say_all[T](
@@ -213,10 +221,11 @@ async def _say_all[T](
     *,
     limit: int,
     json: bool,
-) -> None:
-    """Print up to `limit` records as a table, under a header if there are any, and tell on stderr if there are more.
+) -> int:
+    """Print up to `limit` records as a table, under a header if there are any, and return their number.
 
-    `texts` gets a record and the time in microseconds since 1970 UTC; `go_on` ends the advice, given the last record.
+    Tell on stderr if there are more. `texts` gets a record and the time in microseconds since 1970 UTC; `go_on` ends
+    the advice, given the last record.
     """
     now_us = time.time_ns() // 1000
     number, advice = 0, ""
@@ -225,7 +234,7 @@ async def _say_all[T](
         async for record in records:
             if 0 < limit == number:
                 note(f"printed the first {limit}; --limit 0 prints all{advice}")
-                return
+                break
             if json:
                 say_json(to_json(record))
             else:
@@ -233,6 +242,7 @@ async def _say_all[T](
                     say(line)
             number, advice = number + 1, go_on(record)
             await flush_output(least_bytes=PAGE_BYTES)
+    return number
 
 
 def _one_more(limit: int) -> int | None:

@@ -13,6 +13,7 @@ HELP: Mapping[str, str] = MappingProxyType(
         "ingest": """Store directories, files or archives as a finalized package.
 
 Files named .artifactignore say what to leave out, by the rules of gitignore.
+A failed command before a pipe looks like the end of its output: `set -o pipefail` in the shell makes the line fail.
 After an interrupt, run the same command again to continue. It skips stored files that have not changed.""",
         "get": "Write one file of a package to stdout, or to a file.",
         "manifest": "Print the manifest of a finalized package.",
@@ -51,6 +52,7 @@ With PATH, only that one and those below it.""",
         "diff": """List the differences between two packages.
 
 A is added, D removed, M changed and R renamed. With --store-b, B is a package of another store.
+With --json, --stat and --summary print the totals as one last line.
 Exits 0, also if there are differences; with --exit-code, exits 3 then.""",
         "find": """Find which packages contain a path, a file name or a content.
 

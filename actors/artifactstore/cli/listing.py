@@ -1,16 +1,15 @@
 """Commands that list what packages contain, and how they differ: ls, tree, diff."""
 
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifactstore.cli.options import FirstPackage, Json, Package, SecondPackage, complete_paths
+from artifactstore.cli.options import FirstPackage, Json, Package, SecondPackage, check_no_subtree, complete_paths
 from artifactstore.cli.output import say, say_json, size_text
 from artifactstore.cli.runner import EXIT_DIFFERENT, NonzeroExit, on_store
 from artifactstore.json_output import to_json
 from artifactstore.refusals import FileNotInPackage
-from artifactstore_protocols.paths import path_key
+from artifactstore_protocols.paths import path_key, without_dot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +37,7 @@ def ls(
     json: Json = False,
 ) -> None:
     """Run `artifactstore ls`."""
+    check_no_subtree(package, "ls")
     for item in on_store(lambda registry: registry.list_directory(package, path)):
         if json:
             say_json(to_json(item))
@@ -61,10 +61,11 @@ def _line(item: "DirectoryItem") -> str:
 
 def tree(package: Package, path: _Path = "", *, json: Json = False) -> None:
     """Run `artifactstore tree`."""
+    check_no_subtree(package, "tree")
 
     async def work(registry: "Registry") -> "Sequence[FileRecord]":
         found = await registry.get_package(package)
-        top = path_key(path.rstrip("/"))
+        top = path_key(without_dot(path).rstrip("/"))
         entries = await registry.list_files(found.package_id)
         below = [entry for entry in entries if not top or f"{path_key(entry.path)}/".startswith(f"{top}/")]
         if top and not below:
@@ -99,7 +100,8 @@ def diff(
     before: FirstPackage,
     after: SecondPackage,
     *,
-    stat: Annotated[bool, typer.Option("--stat", help="Also print sizes, and the number of changes.")] = False,
+    stat: Annotated[bool, typer.Option("--stat", help="Also print sizes, and the totals.")] = False,
+    summary: Annotated[bool, typer.Option("--summary", help="Print only the totals.")] = False,
     store_b: Annotated[
         str | None,
         typer.Option("--store-b", metavar="DIR", help="B is in this store, named as for --store. Default: that of A."),
@@ -112,7 +114,7 @@ def diff(
 
     other = None if store_b is None else find_settings(store=store_b).settings
     changes = on_store(lambda registry: registry.diff_packages(before, after, other=other))
-    for change in changes:
+    for change in () if summary else changes:
         if json:
             say_json(to_json(change))
             continue
@@ -120,9 +122,15 @@ def diff(
         renamed = f"{change.before.path} -> " if moved and change.before is not None else ""
         sizes = f"{_size(change.before):>10} -> {_size(change.after):>10}  " if stat else ""
         say(f"{_LETTERS[change.kind]}  {sizes}{renamed}{change.path}{_mode_text(change)}")
-    if stat and not json:
-        counts = Counter[str](change.kind for change in changes)
-        say(", ".join(f"{counts[kind]} {kind}" for kind in _LETTERS))
+    if stat or summary:
+        from artifactstore_protocols.package_diff import diff_totals  # noqa: PLC0415 - as above
+
+        totals = diff_totals(changes)
+        if json:
+            say_json({"totals": to_json(totals)})
+        else:
+            counts = ", ".join(f"{getattr(totals, kind)} {kind}" for kind in _LETTERS)
+            say(f"{counts}; {size_text(totals.bytes_before)} -> {size_text(totals.bytes_after)}")
     if changes and exit_code:
         raise NonzeroExit(EXIT_DIFFERENT)
 

@@ -1,20 +1,24 @@
 """Arguments and options that several commands share."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from artifactstore.cli.dash import DashText
+from artifactstore.cli.line_files import text_in
 from artifactstore.cli.output import ProgressForm, show_progress, silence
 from artifactstore_protocols.links import LinkPolicy
+from artifactstore_protocols.package_subtrees import split_subtree
 from artifactstore_protocols.retention import RETENTION_CLASSES
-from artifactstore_protocols.selection import Selection
+from artifactstore_protocols.selection import Selection, rules_in
 
 __all__ = [
     "Exclude",
     "ExcludeCaches",
+    "ExcludeFrom",
     "FirstPackage",
     "Include",
     "Json",
@@ -31,6 +35,7 @@ __all__ = [
     "Quiet",
     "Retention",
     "SecondPackage",
+    "check_no_subtree",
     "complete_names",
     "complete_packages",
     "complete_paths",
@@ -188,6 +193,16 @@ Exclude = Annotated[
     list[str] | None,
     typer.Option("--exclude", metavar="RULE", help="Leave out what a rule of gitignore matches: '*.log'; repeatable."),
 ]
+ExcludeFrom = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--exclude-from",
+        metavar="FILE",
+        path_type=DashText,
+        help="Leave out what the rules in a file match, such as .gitignore; - is stdin; repeatable. --exclude decides "
+        "before it.",
+    ),
+]
 Include = Annotated[
     list[str] | None,
     typer.Option("--include", metavar="RULE", help="Take it although another rule excludes it; repeatable."),
@@ -201,6 +216,19 @@ ExcludeCaches = Annotated[
 MaxFileSize = Annotated[
     str | None, typer.Option("--max-file-size", metavar="SIZE", help="Leave out larger files: 500K, 20M, 2G.")
 ]
+
+
+def check_no_subtree(package: str, command: str) -> None:
+    """Refuse PACKAGE:PATH, which `export` takes, for a command whose path is an argument of its own.
+
+    Raises:
+        typer.BadParameter: the text has a path.
+    """
+    package, path = split_subtree(package)
+    if path:
+        advice = shlex.join(("artifactstore", command, package, path))
+        raise typer.BadParameter(f"the path is an argument of its own: {advice}", param_hint="PACKAGE")
+
 
 _SIZE = re.compile(r"([0-9]{1,15})([KMGT]?)(?:iB|B)?")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -221,6 +249,7 @@ def selection_of(
     exclude: list[str] | None,
     include: list[str] | None,
     max_file_size: str | None,
+    exclude_from: list[Path] | None = None,
     *,
     ignore_files: bool,
     exclude_caches: bool,
@@ -228,8 +257,9 @@ def selection_of(
     """Return what an ingest takes, by its options.
 
     Raises:
-        typer.BadParameter: the size is none.
+        typer.BadParameter: the size is none, or a file with rules cannot be read.
         InvalidValue: a rule is none.
     """
     limit = None if max_file_size is None else size_of("--max-file-size", max_file_size)
-    return Selection(exclude or (), include or (), ignore_files, exclude_caches, limit)
+    rules = [rule for file in exclude_from or () for rule in rules_in(text_in(file, "--exclude-from"))]
+    return Selection((*rules, *(exclude or ())), include or (), ignore_files, exclude_caches, limit)

@@ -27,6 +27,7 @@ __all__ = [
     "quiet_restored",
     "say",
     "say_json",
+    "say_paths",
     "show_progress",
     "silence",
     "size_text",
@@ -76,6 +77,20 @@ def say(text: str) -> None:
     """Print a line for people to stdout, unless `silence` was called."""
     if not _quiet.get():
         sys.stdout.write(printable(text) + "\n")
+
+
+_PATHS_SHOWN = 10
+
+
+def say_paths(label: str, paths: Sequence[str], *, shown_max: int | None = _PATHS_SHOWN) -> None:
+    """Print a label with the number of paths, and the first of them, one a line; nothing if there are none."""
+    if not paths:
+        return
+    say(f"{label}{counted(len(paths), 'path')}")
+    for path in paths[:shown_max]:
+        say(f"  {path}")
+    if shown_max is not None and len(paths) > shown_max:
+        say(f"  and {len(paths) - shown_max} more, which --json lists")
 
 
 def note(text: str) -> None:

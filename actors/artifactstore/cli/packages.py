@@ -16,6 +16,7 @@ from artifactstore.cli.metadata_options import Ci, From, Meta, MetaFile, Schema,
 from artifactstore.cli.options import (
     Exclude,
     ExcludeCaches,
+    ExcludeFrom,
     Include,
     Json,
     Key,
@@ -36,14 +37,24 @@ from artifactstore.cli.output import (
     progress_bar,
     say,
     say_json,
+    say_paths,
     size_text,
 )
 from artifactstore.cli.package_text import package_fields
 from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, class_named, invoker, on_store
-from artifactstore.cli.sources import STDIN, Prefix, SkipUnreadable, Unpack, read_stdin, sources_of, warn_of_nothing
+from artifactstore.cli.sources import (
+    STDIN,
+    Prefix,
+    SkipUnreadable,
+    Unpack,
+    check_one_stdin,
+    read_stdin,
+    sources_of,
+    warn_of_no_bytes,
+    warn_of_nothing,
+)
 from artifactstore.json_output import to_json
 from artifactstore_protocols.links import LinkPolicy
-from artifactstore_protocols.paths import listed_paths
 from artifactstore_protocols.records import DirectoryIngest, FileRecord, PackageRecord
 from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES
 
@@ -108,6 +119,7 @@ def add(
     key: Key = None,
     links: Links = LinkPolicy.KEEP,
     exclude: Exclude = None,
+    exclude_from: ExcludeFrom = None,
     include: Include = None,
     max_file_size: MaxFileSize = None,
     *,
@@ -122,17 +134,24 @@ def add(
     _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore package add`."""
-    single = len(paths) == 1 and not unpack and not paths[0].is_dir()
+    single = len(paths) == 1 and not unpack and (paths[0] == STDIN or not paths[0].is_dir())
     if not single and (as_path is not None or key is not None):
         raise typer.BadParameter("--as and --idempotency-key are for a single file")
-    if single and (exclude or include or max_file_size or exclude_caches or skip_unreadable):
+    if single and (exclude or exclude_from or include or max_file_size or exclude_caches or skip_unreadable):
         raise typer.BadParameter(
-            "--exclude, --include, --max-file-size, --exclude-caches and --skip-unreadable are for directories"
+            "--exclude, --exclude-from, --include, --max-file-size, --exclude-caches and --skip-unreadable are for "
+            "directories"
         )
     if as_path is not None and prefix:
         raise typer.BadParameter("--as is the whole path; leave --prefix out")
+    check_one_stdin(paths, exclude_from)
     selection = selection_of(
-        exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
+        exclude,
+        include,
+        max_file_size,
+        exclude_from,
+        ignore_files=not no_ignore_files,
+        exclude_caches=exclude_caches,
     )
     if paths == [STDIN] and as_path is None and not unpack:
         raise typer.BadParameter("- reads stdin, which has no name; name the file with --as", param_hint="PATH")
@@ -166,6 +185,8 @@ def add(
         added = on_store(work, interrupted=MAY_BE_DONE if single else f"what was stored is kept; {CONTINUES}")
     if isinstance(added, DirectoryIngest):
         warn_of_nothing(added.files, (*added.excluded, *added.unreadable))
+    elif paths == [STDIN] and not added.size_bytes:
+        warn_of_no_bytes()
     if json:
         say_json(to_json(added))
     elif isinstance(added, FileRecord):
@@ -175,10 +196,8 @@ def add(
             f"{entries_text(added)}, {size_text(added.bytes)}; {counted(added.unchanged_files, 'file')} there already"
         )
         say(said + (f", {added.reused_files} not read again" if added.reused_files else ""))
-        if added.excluded:
-            say(f"left out {listed_paths(added.excluded)}")
-        if added.unreadable:
-            say(f"not readable: {listed_paths(added.unreadable)}")
+        say_paths("left out ", added.excluded)
+        say_paths("not readable ", added.unreadable)
 
 
 def finalize(package: OpenPackage, *, json: Json = False, _quiet: Quiet = False) -> None:

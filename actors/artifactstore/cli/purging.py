@@ -20,7 +20,8 @@ __all__ = ["register"]
 
 def purge(
     digests: Annotated[
-        list[str], typer.Argument(metavar="DIGEST...", help="Content addresses, as `artifactstore find` prints them.")
+        list[str],
+        typer.Argument(metavar="DIGEST...", help="Content addresses, as `artifactstore find --json` prints them."),
     ],
     reason: Reason,
     *,

@@ -9,9 +9,24 @@ from typing import Annotated
 import typer
 
 from artifactstore.cli.output import note
-from artifactstore_protocols.sources import Source
+from artifactstore_protocols.paths import path_key
+from artifactstore_protocols.records import FileRecord, PreviewedEntry
+from artifactstore_protocols.sources import Source, SourceTree
 
-__all__ = ["STDIN", "Prefix", "SkipUnreadable", "StdinName", "Unpack", "read_stdin", "sources_of", "warn_of_nothing"]
+__all__ = [
+    "STDIN",
+    "Prefix",
+    "SkipUnreadable",
+    "StdinName",
+    "Unpack",
+    "check_one_stdin",
+    "read_stdin",
+    "sources_of",
+    "stdin_paths",
+    "warn_of_empty_stdin",
+    "warn_of_no_bytes",
+    "warn_of_nothing",
+]
 
 _STDIN = 0
 _READ_BYTES = 1 << 20
@@ -69,10 +84,38 @@ def sources_of(paths: Sequence[Path], stdin_name: str | None, *, unpack: bool) -
     ]
 
 
+def check_one_stdin(paths: Sequence[Path], others: Sequence[Path] | None) -> None:
+    """Refuse to read stdin as a source and as a file with rules.
+
+    Raises:
+        typer.BadParameter: both are `-`.
+    """
+    if (paths.count(STDIN) + list(others or ()).count(STDIN)) > 1:
+        raise typer.BadParameter("stdin can be read only once; give - once", param_hint="PATH")
+
+
 def warn_of_nothing(files: int, left_out: Sequence[str]) -> None:
     """Tell on stderr if sources have no file, as those of a mistyped path or of too many rules do."""
     if not files:
         note("warning: the sources have no file" + (" that is not left out" if left_out else ""))
+
+
+def stdin_paths(tree: SourceTree) -> list[str]:
+    """Return the path in the package that stdin gets; none if stdin is no source, or is unpacked."""
+    prefix = f"{tree.prefix}/" if tree.prefix else ""
+    return [f"{prefix}{each.path}" for each in tree.sources if each.descriptor == _STDIN and not each.unpack]
+
+
+def warn_of_empty_stdin(tree: SourceTree, entries: Sequence[FileRecord | PreviewedEntry]) -> None:
+    """Tell on stderr if stdin was empty: the command that should have written it may have failed."""
+    paths = {path_key(path) for path in stdin_paths(tree)}
+    if any(path_key(entry.path) in paths and not entry.size_bytes for entry in entries):
+        warn_of_no_bytes()
+
+
+def warn_of_no_bytes() -> None:
+    """Tell on stderr that stdin was empty."""
+    note("warning: stdin was empty; if the command before the pipe failed, `set -o pipefail` makes the line fail")
 
 
 async def read_stdin() -> AsyncGenerator[bytes]:

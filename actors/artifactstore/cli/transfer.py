@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifactstore.cli.dash import DashText, check_directory
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
 from artifactstore.cli.options import Json, Progress, Quiet
 from artifactstore.cli.output import counted, progress_bar, say, say_json, size_text
@@ -117,7 +118,10 @@ def _say_log(events: int, written: int, sequence: int) -> None:
 
 
 def backup(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory, or an earlier backup.")],
+    directory: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", path_type=DashText, help="A new or empty directory, or an earlier backup."),
+    ],
     *,
     check: Annotated[
         bool, typer.Option("--check", help="Only check an existing backup, byte by byte. Opens no store.")
@@ -131,6 +135,7 @@ def backup(
     _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore backup`."""
+    check_directory(directory, "a backup", "DIR")
     if (check and prune) or (dry_run and not prune):
         raise typer.BadParameter("use --check alone, and --dry-run with --prune")
     if check:

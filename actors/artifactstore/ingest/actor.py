@@ -231,11 +231,13 @@ class IngestActor(Actor[IngestRole]):
         async with self._files_cache(seen, wanted=message.files_cache) as cache:
             with ExitStack() as filling:
                 package: PackageRecord | None = None
+                continued = 0
 
                 async def opened() -> PackageRecord:
-                    nonlocal package
+                    nonlocal package, continued
                     if package is None:
                         package = await self._open_for(seen, creation, asked, identity, cache)
+                        continued = package.files if package.status == "open" else 0
                         filling.enter_context(self._fills(package.package_id))
                     return package
 
@@ -266,6 +268,7 @@ class IngestActor(Actor[IngestRole]):
             **asdict(finalized),
             deduplicated_bytes=saved,
             reused_files=reused,
+            continued_files=continued,
             excluded=seen.scan.excluded,
             unreadable=seen.scan.unreadable,
         )

@@ -53,6 +53,7 @@ def test_the_name_of_the_target_says_which_archive_it_is(cli: Cli, files: dict[s
     [
         (("p", "p.tar.gz"), "export PACKAGE - --format tar | gzip > p.tar.gz"),
         (("p", "a b.tgz", "--format", "tar"), "gzip > 'a b.tgz'"),
+        (("p", "-"), "add --format tar or --format zip, or write ./-"),
         (("p", "p.tar", "--update"), "--update: it is for a directory"),
         (("p", "p.zip", "--keep-going"), "--keep-going: it is for a directory"),
     ],
@@ -66,15 +67,26 @@ def test_an_archive_that_cannot_be_written_like_this_is_refused(
     assert not (tmp_path / arguments[1]).exists()
 
 
-def test_advice_about_links_names_only_options_that_the_command_takes(cli: Cli, tree: Path) -> None:
+def test_links_that_lead_out_are_refused_skipped_or_followed(cli: Cli, tree: Path, tmp_path: Path) -> None:
     (tree / "docs").mkdir()
     (tree / "docs" / "readme").symlink_to("../README.md")
     (tree / "docs" / "a").touch()
     cli.ok("ingest", tree, "--name", "p")
-    told = "links lead out of what is exported: docs/readme -> ../README.md; export a directory above, or "
-    assert cli.refused("export", "p:docs", "out") == f"{told}leave them out with `--keep-going`"
-    assert cli.refused("export", "p:docs", "out.tar") == f"{told}to a directory and not an archive"
+    told = "links lead out of what is exported: docs/readme -> ../README.md; export a directory above, or choose "
+    for target in ("out", "out.tar"):
+        assert cli.refused("export", "p:docs", target) == f"{told}`--links follow` or `--links skip`"
     assert cli.run("export", "p:docs", "out", "--keep-going").code == 3
+    cli.ok("export", "p:docs", "skipped", "--links", "skip")
+    assert _found(tmp_path / "skipped") == {"a": b""}
+    cli.ok("export", "p:docs", "followed", "--links", "follow")
+    assert _found(tmp_path / "followed") == {"a": b"", "readme": (tree / "README.md").read_bytes()}
+    assert not (tmp_path / "followed" / "readme").is_symlink()
+    cli.ok("export", "p:docs", "followed.tar", "--links", "follow")
+    with tarfile.open(tmp_path / "followed.tar") as archive:
+        assert {member.name: member.isfile() for member in archive} == {"a": True, "readme": True}
+    assert "invalid --links 'refuse': there are links: docs/readme" in cli.refused(
+        "export", "p", "no", "--links", "refuse"
+    )
 
 
 @pytest.mark.usefixtures("files")

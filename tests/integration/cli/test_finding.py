@@ -114,7 +114,7 @@ def test_a_limit_says_that_there_is_more_and_how_to_go_on(cli: Cli, runs: list[s
 
 def test_a_search_names_the_packages_and_the_paths(cli: Cli, runs: list[str]) -> None:
     header, *lines = [line.split() for line in cli.ok("find", "--path", "docs/*").text.splitlines()]
-    assert header == ["PACKAGE", "AGE", "SIZE", "NAME", "PATH"]
+    assert header == ["PACKAGE", "AGE", "SIZE", "DIGEST", "NAME", "PATH"]
     assert [(line[0], line[-1]) for line in lines] == [(package_id, "docs/a.md") for package_id in runs[::-1]]
     digest = hashlib.sha256(b"x" * 9).hexdigest()
     [found] = cli.json_lines("find", "--digest", digest)
@@ -122,6 +122,18 @@ def test_a_search_names_the_packages_and_the_paths(cli: Cli, runs: list[str]) ->
     assert [
         each["package"]["package_id"] for each in cli.json_lines("find", "--name", "*.md", "--package", "week*")
     ] == [runs[2]]
+
+
+def test_digests_show_since_when_a_path_has_other_bytes(cli: Cli, tree: Path) -> None:
+    (tree / "link").symlink_to("README.md")
+    for content in ("a", "a", "b"):
+        (tree / "README.md").write_text(content)
+        cli.ok("ingest", tree)
+    digests = [line.split()[-3] for line in cli.ok("find", "--path", "README.md", "--reverse").text.splitlines()[1:]]
+    assert [digests[0] == digests[1], digests[1] == digests[2]] == [True, False]
+    full = [each["entry"]["content_address"] for each in cli.json_lines("find", "--path", "README.md", "--reverse")]
+    assert digests == [each.removeprefix("blake3:")[:12] for each in full]
+    assert cli.ok("find", "--path", "link").text.splitlines()[1].split()[-3:] == ["-", "tree", "link"]
 
 
 @pytest.mark.usefixtures("runs")
@@ -149,3 +161,29 @@ def test_a_limit_that_is_a_mistake_is_refused(cli: Cli, command: tuple[str, ...]
 @pytest.mark.usefixtures("runs")
 def test_a_tag_without_its_prefix_gets_a_hint(cli: Cli) -> None:
     assert "but a tag: write 'tag:release-1'" in cli.refused_without_a_trace("package", "show", "release-1")
+
+
+def test_a_search_that_finds_nothing_gets_a_hint(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"GITHUB_ACTIONS": "true", "GITHUB_REF_NAME": "main"}.items():
+        monkeypatch.setenv(name, value)
+    cli.create()
+    assert cli.run("package", "list").err == ""
+    cli.ok("ingest", tree, "--ci", "--meta", "tests:=412")
+    backwards = "nothing can match: --since is later than --until"
+    for command, told in (
+        (("package", "list", "--meta", "branch=main"), "--ci writes other keys: --meta ci.branch=main"),
+        (("package", "list", "--meta", "branch=next"), "no package matches all conditions"),
+        (("package", "list", "--has", "branch", "--has", "tests"), "no package matches all conditions"),
+        (("package", "list", "--has", "branch"), "--ci writes other keys: --has ci.branch"),
+        (("package", "list", "--by", "nobody"), "no package matches all conditions"),
+        (("package", "list", "--since", "2026-12-01", "--until", "2026-11-30"), backwards),
+        (("find", "--name", "*", "--since", "2026-12-01", "--until", "2026-11-30"), backwards),
+        (("find", "--path", "data"), "data is a directory; write --path 'data/**'"),
+        (("find", "--path", "date"), "no entry matches all conditions"),
+        (("find", "--path", "data/*", "--package", "weekly"), "no package matches the conditions for packages"),
+    ):
+        ran = cli.run(*command)
+        assert (ran.code, ran.out) == (0, b""), command
+        assert ran.err.startswith("artifactstore: "), command
+        assert ran.err.endswith(f"{told}\n"), (command, ran.err)
+        assert cli.json_lines(*command) == []  # without a word on stderr

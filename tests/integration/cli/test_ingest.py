@@ -22,6 +22,7 @@ INGEST_KEYS = [
     "bytes",
     "deduplicated_bytes",
     "reused_files",
+    "continued_files",
     "excluded",
     "unreadable",
     "sequence",
@@ -48,6 +49,13 @@ def test_ingest_prints_the_facts_that_scripts_rely_on(cli: Cli, tree: Path) -> N
     assert answer["excluded"] == answer["unreadable"] == []
     assert answer["sequence"] == 5  # log created, package created, objects stored, files ingested, finalized
     assert len(answer["manifest_digest"]) == len(answer["tree_digest"]) == len("blake3:") + 64
+
+
+def test_the_recorded_metadata_is_printed(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"GITHUB_ACTIONS": "true", "GITHUB_SHA": "4f1c", "GITHUB_REF_NAME": "main"}.items():
+        monkeypatch.setenv(name, value)
+    said = cli.ok("ingest", tree, "--ci", "--meta", "tests:=412").text
+    assert "metadata         ci.provider=github, ci.commit=4f1c, ci.branch=main, tests:=412\n" in said
 
 
 def test_ingest_tells_a_person_the_same(cli: Cli, tree: Path) -> None:
@@ -180,8 +188,8 @@ def test_the_store_is_left_out_of_what_it_lies_in_and_that_is_said(cli: Cli, tre
         assert set(answer["excluded"]) == {*beside, "store/objects"}
         assert answer["files"] == 5, "the tree, and nothing that an ingest before has left"
     lines = cli.ok("ingest", ".", "--name", "people").text.splitlines()
-    (said,) = [line for line in lines if line.startswith("left out ")]
-    assert "store/objects" in said
+    assert "left out         5 paths" in lines
+    assert "  store/objects" in lines
     cli.ok("package", "create", "p")
     assert "store/log.db" in cli.ok("package", "add", "p", ".").text
     assert "belongs to this store itself" in cli.refused_without_a_trace("ingest", "store/objects", "--name", "x")

@@ -91,9 +91,10 @@ def test_an_ingest_that_a_signal_ends_is_finished_by_the_same_command(
     assert all(path.startswith("blake3/") for path in cli.stored_files()), "a temp file or a lock is left"
 
     answer = cli.json("ingest", "large")
-    assert (answer["package_id"], answer["files"], answer["reused_files"]) == (
+    assert (answer["package_id"], answer["files"], answer["reused_files"], answer["continued_files"]) == (
         left["package_id"],
         files,
+        left["files"],
         left["files"],
     )
     assert answer["bytes"] == sum(size_bytes - number for number in range(files))

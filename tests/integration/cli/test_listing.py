@@ -81,7 +81,7 @@ def test_two_packages_are_compared(cli: Cli, stored: str, tmp_path: Path) -> Non
     assert cli.ok("diff", stored, "build").text.splitlines() == lines
     assert (
         cli.ok("diff", "build@{1}", "build", "--stat").text.splitlines()[-1]
-        == "1 added, 1 removed, 2 changed, 1 renamed"
+        == cli.ok("diff", "build@{1}", "build", "--summary").text.strip()
     )
     changed = cli.json_lines("diff", stored, "build")
     assert [change["kind"] for change in changed] == ["changed", "changed", "added", "renamed", "removed"]
@@ -105,3 +105,39 @@ def test_packages_of_one_tree_digest_are_equal_and_no_entry_is_read(cli: Cli, st
             "DELETE FROM artifact_files WHERE package_number = (SELECT max(package_number) FROM artifact_files)"
         )
     assert cli.ok("diff", stored, "again").text == ""
+
+
+def test_the_totals_of_a_comparison_are_printed_alone_or_last(cli: Cli, stored: str, tmp_path: Path) -> None:
+    build = tmp_path / "build"
+    before = (build / "docs" / "notes.txt").stat().st_size
+    (build / "docs" / "notes.txt").write_bytes(b"other")
+    (build / "new").write_bytes(b"new")
+    cli.ok("ingest", build)
+    summary = cli.ok("diff", stored, "build", "--summary").text
+    assert summary == "1 added, 0 removed, 1 changed, 0 renamed; 2.0 KiB -> 8 B\n"
+    totals = {"added": 1, "removed": 0, "changed": 1, "renamed": 0, "bytes_before": before, "bytes_after": 8}
+    assert cli.json("diff", stored, "build", "--summary") == {"totals": totals}
+    first, second, last = cli.json_lines("diff", stored, "build", "--stat")
+    assert (first["kind"], second["kind"], last) == ("changed", "added", {"totals": totals})
+    assert set(cli.json("diff", "build", "build", "--summary")["totals"].values()) == {0}
+    assert cli.run("diff", stored, "build", "--summary", "--exit-code").code == 3
+
+
+def test_a_path_may_begin_with_the_directory_itself(cli: Cli, stored: str, tmp_path: Path) -> None:
+    for command in (("get", stored, "docs/img/dot.svg"), ("ls", stored, "docs"), ("tree", stored, "docs/img")):
+        *beginning, path = command
+        assert cli.ok(*beginning, f"./{path}").out == cli.ok(*command).out, command
+    assert cli.ok("ls", stored, ".").out == cli.ok("ls", stored).out
+    cli.ok("export", f"{stored}:./docs/img", "img")
+    (tmp_path / "wanted").write_text("./docs/img/\n./latest\n")
+    cli.ok("export", stored, "some", "--files-from", "wanted")
+    assert (tmp_path / "img/dot.svg").read_bytes() == (tmp_path / "some/docs/img/dot.svg").read_bytes()
+    assert (tmp_path / "some/latest").is_symlink()
+
+
+@pytest.mark.parametrize("command", ["get", "ls", "tree"])
+def test_a_path_after_a_colon_gets_a_hint(cli: Cli, stored: str, command: str) -> None:
+    ran = cli.run(command, f"{stored}:docs/a b")
+    told = f"the path is an argument of its own: artifactstore {command} {stored} 'docs/a b'"
+    assert (ran.code, told in " ".join(ran.err.replace("│", " ").split())) == (2, True), ran.err
+    assert "name a file of the package" in cli.run("get", stored).err

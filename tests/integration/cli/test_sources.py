@@ -87,6 +87,23 @@ def test_a_file_can_be_named_like_stdin(cli: Cli, tmp_path: Path, stdin: Callabl
     assert cli.run("ingest", "-").code == 2
 
 
+def test_a_dash_is_a_stream_also_beside_a_directory_of_this_name(
+    cli: Cli, tmp_path: Path, stdin: Callable[[bytes], None]
+) -> None:
+    (tmp_path / "-").mkdir()
+    cli.ok("package", "create", "p")
+    stdin(b"1\n2\n")
+    cli.ok("package", "add", "p", "-", "--as", "x")
+    cli.ok("package", "finalize", "p")
+    assert cli.ok("get", "p", "x").out == b"1\n2\n"
+    for command in (("export", "p", "-"), ("backup", "-"), ("package", "copy", "p", "--to", "-")):
+        ran = cli.run(*command)
+        assert (ran.code, "is not for stdout" in " ".join(ran.err.replace("│", " ").split())) == (2, True), command
+    assert list((tmp_path / "-").iterdir()) == []
+    cli.ok("export", "p", "./-")
+    assert (tmp_path / "-" / "x").read_bytes() == b"1\n2\n"
+
+
 @pytest.mark.parametrize(("name", "reason"), [("", "it is empty"), ("/x", "it is absolute"), ("x/", "an empty part")])
 def test_a_name_of_stdin_that_no_package_can_hold_leaves_no_store_behind(
     cli: Cli, stdin: Callable[[bytes], None], name: str, reason: str
@@ -96,6 +113,33 @@ def test_a_name_of_stdin_that_no_package_can_hold_leaves_no_store_behind(
     assert not cli.database.exists()
     cli.ok("package", "create", "p")
     assert reason in cli.refused_without_a_trace("package", "add", "p", "-", "--as", name)
+
+
+def test_an_empty_stdin_is_stored_with_a_warning(cli: Cli, stdin: Callable[[bytes], None], tree: Path) -> None:
+    cli.ok("package", "create", "open")
+    for command in (
+        ("ingest", "-", "--stdin-name", "x", "--dry-run"),
+        ("ingest", "-", "--stdin-name", "x"),
+        ("ingest", tree, "-", "--stdin-name", "x", "--name", "n", "--prefix", "p"),
+        ("package", "add", "open", "-", "--as", "x"),
+    ):
+        stdin(b"")
+        ran = cli.run(*command)
+        assert (ran.code, "stdin was empty; " in ran.err, "pipefail" in ran.err) == (0, True, True), command
+    stdin(b"")
+    assert cli.run("ingest", tree, "-", "--stdin-name", "x", "--name", "n", "--exclude", "/x").code == 0
+    stdin(b"1")
+    cli.ok("ingest", tree, "-", "--stdin-name", "x", "--name", "n")  # the empty file in the tree is not meant
+
+
+def test_more_than_ten_paths_are_counted(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    for number in range(12):
+        (tmp_path / "many" / f"{number:02}.tmp").touch()
+    ran = cli.run("ingest", "many", "--exclude", "*.tmp")
+    assert ran.text.splitlines()[-2:] == ["  09.tmp", "  and 2 more, which --json lists"]
+    ran = cli.run("ingest", "many", "--exclude", "*.tmp", "--dry-run", "--list")
+    assert len(ran.text.splitlines()) == 14
 
 
 def test_several_things_are_added_at_once(cli: Cli, tree: Path, tmp_path: Path) -> None:
@@ -111,11 +155,13 @@ def test_several_things_are_added_at_once(cli: Cli, tree: Path, tmp_path: Path) 
 
 def test_a_dry_run_says_what_would_be_stored_and_makes_no_store(cli: Cli, tree: Path) -> None:
     (tree / "link").symlink_to("README.md")
-    said = cli.ok("ingest", tree, "--dry-run", "--exclude", "data").text
+    summary = "would store 2 files, 1 link, 25 B\nwould leave out 1 path\n  data\n"
+    assert cli.ok("ingest", tree, "--dry-run", "--exclude", "data").text == summary
+    said = cli.ok("ingest", tree, "--dry-run", "--list", "--exclude", "data").text
     assert "8 B  README.md" in said
     assert "link  link" in said
-    assert "would store 2 files, 1 link, 25 B" in said
-    assert "would leave out data" in said
+    assert said.endswith(summary)
+    assert cli.run("ingest", tree, "--list").code == 2
     found = cli.json("ingest", tree, "--dry-run", "--exclude", "data")
     assert [entry["path"] for entry in found["entries"]] == ["README.md", "bin/run.sh", "link"]
     assert not cli.objects.exists()
@@ -250,3 +296,29 @@ def test_a_note_of_what_could_not_be_read_never_ends_an_ingest(
     monkeypatch.setattr(os, "access", allows)
     cli.ok("package", "add", "p", tree)
     assert cli.json("package", "show", "p")["annotations"] == {}
+
+
+def test_rules_in_a_file_leave_out_what_they_match(
+    cli: Cli, tree: Path, tmp_path: Path, stdin: Callable[[bytes], None]
+) -> None:
+    rules = b"# build\r\n\n/data/*\n*.md\n!/data/empty\n"
+    (tmp_path / "rules").write_bytes(rules)
+    cli.ok("ingest", tree, "--name", "p", "--exclude-from", "rules")
+    assert paths_in(cli, "p") == ["bin/run.sh", "data/empty"]
+    stdin(rules)
+    cli.ok("ingest", tree, "--name", "q", "--exclude-from", "-", "--exclude", "!README.md", "--exclude", "empty")
+    assert paths_in(cli, "q") == ["README.md", "bin/run.sh"]
+    cli.ok("package", "create", "r")
+    cli.ok("package", "add", "r", tree, "--exclude-from", "rules", "--exclude-from", "/dev/null")
+    cli.ok("package", "finalize", "r")
+    assert paths_in(cli, "r") == ["bin/run.sh", "data/empty"]
+
+
+def test_rules_that_would_do_nothing_are_refused(cli: Cli, tree: Path) -> None:
+    for option in ("--exclude", "--include"):
+        told = cli.refused("ingest", tree, option, "*.md\n/data/")
+        assert "it has several lines; give each as a rule, or their file with --exclude-from" in told
+    for arguments in ((tree, "--exclude-from", "gone"), ("-", "--stdin-name", "x", "--exclude-from", "-")):
+        ran = cli.run("ingest", *arguments)
+        assert (ran.code, "No such file" in ran.err or "stdin can be read only once" in ran.err) == (2, True)
+    assert not cli.database.exists()

@@ -97,6 +97,7 @@ KINDS = {
     "directory": "Path",
     "file": "Path",
     "files_cache": "bool",
+    "follow_links": "bool",
     "expected_size": "int",
     "offset": "int",
     "length": "int",

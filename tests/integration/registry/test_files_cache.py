@@ -170,7 +170,7 @@ async def test_a_file_that_was_written_just_before_it_was_looked_at_is_read_agai
     package = await interrupted_tree(registry, tree)
     summary, read = await finalized(registry, tree, reads)
     assert "".join(read) == NAMES
-    assert (summary.package_id, summary.reused_files) == (package, 0)
+    assert (summary.package_id, summary.reused_files, summary.continued_files) == (package, 0, 3)
 
 
 async def test_an_interrupted_ingest_is_continued_in_its_package_and_what_it_read_is_not_read_again(
@@ -181,6 +181,7 @@ async def test_an_interrupted_ingest_is_continued_in_its_package_and_what_it_rea
     summary, read = await finalized(registry, quiet_tree, reads)
     assert read == [name for name in NAMES if name not in stored]
     assert (summary.package_id, summary.files, summary.reused_files) == (package, 6, len(stored))
+    assert summary.continued_files == len(stored) > 0
     assert summary.tree_digest == (await registry.ingest_tree(quiet_tree)).tree_digest, "as if it had gone in one go"
     kinds = [event.event.type for event in await registry.read_events()]
     batches = ["v1.objects.stored", "v1.files.ingested"] * 3
@@ -398,6 +399,7 @@ async def test_a_callers_own_key_finds_its_package_and_reads_only_the_rest(
     reads.clear()
     again = await registry.ingest_tree(quiet_tree, idempotency_key="k")
     assert (again.manifest_digest, again.reused_files, reads) == (summary.manifest_digest, 0, [])
+    assert (summary.continued_files, again.continued_files) == (len(stored), 0)
 
 
 @pytest.mark.parametrize(

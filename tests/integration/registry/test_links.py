@@ -164,13 +164,18 @@ async def test_the_answers_count_every_kind(registry: Registry, tmp_path: Path) 
 
 async def test_an_entry_without_bytes_has_a_record_and_cannot_be_read(registry: Registry, tmp_path: Path) -> None:
     package = (await registry.ingest_tree(plant_entries(tmp_path / "tree", SAMPLE))).package_id
-    for path, kind, target in (("a.b", "link", "a/f"), ("a/empty", "directory", "")):
+    for path, kind, target in (("gone", "link", SAMPLE["gone"]), ("a/empty", "directory", "")):
         record = await registry.get_file_record(package, path)
         assert (record.kind, record.target, record.size_bytes, record.content_address) == (kind, target, 0, "")
         with pytest.raises(NotAFile) as refused:
             async with registry.get_file(package, path):
                 pass
         assert (refused.value.code, refused.value.kind, refused.value.target) == ("not_a_file", kind, target)
+    followed = await registry.get_file_record(package, "a.b", follow_links=True)
+    assert (followed.path, followed.kind) == ("a/f", "file")
+    assert (await registry.get_file_record(package, "a.b")).target == "a/f"
+    async with registry.get_file(package, "a.b", offset=1, length=1) as chunks:
+        assert [chunk async for chunk in chunks] == [b"o"]
 
 
 async def test_a_repeated_ingest_changes_nothing(registry: Registry, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ from documents import DOCUMENTS, ROOT, blocks
         (PathsCollide(("a/x", "b/x"), 1), "their first 1 names, paths collide: a/x, b/x; strip fewer"),
         (
             LinksLeadOut(("a",), ("../b",)),
-            "out of what is exported: a -> ../b; export a directory above, or leave them out",
+            "out of what is exported: a -> ../b; export a directory above, or choose `--links",
         ),
         (SameStore("db"), "name another store"),
         (CopyDiffers("p", "sha256:1", "sha256:2"), "have tree digest sha256:2, not sha256:1; no copy was finalized"),
