@@ -1962,17 +1962,18 @@ class PackageReads(NamedTuple):
 
 
 def package_reads(registry: Registry) -> PackageReads:
-    """Return how the service reads the packages of a store."""
+    """Return how the service reads the packages of a store: by content address, which no program needs."""
 
     async def chosen(package_id: str, choice: ExportChoice) -> Sequence[FileRecord]:
-        _package_id, found = await registry._chosen(package_id, choice)  # noqa: SLF001
+        choose = registry._chosen  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        _package_id, found = await choose(package_id, choice)
         return found.entries
 
     return PackageReads(
-        registry._store.file,  # noqa: SLF001 - it reads by content address, which no program needs
-        registry._open_object,  # noqa: SLF001
-        registry._contents,  # noqa: SLF001
-        registry._object,  # noqa: SLF001
+        registry._store.file,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        registry._open_object,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        registry._contents,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        registry._object,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         chosen,
     )
 

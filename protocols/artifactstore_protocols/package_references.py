@@ -172,10 +172,8 @@ def search_package[C: Candidate](text: str, *, prefer_open: bool = False) -> Gen
         if not found and isinstance(wanted, ByDigest):
             found = yield ByDigest(wanted.of, wanted.digest, gone=True)
     elif "@" in text:
-        selected = _selected(text)
-        found = yield selected
-        if not found and selected.back:
-            raise PackageNotFound(text, choices=(yield from _count(selected)))
+        at: Generator[PackageQuery, Sequence[C], Sequence[C]] = _at(text)
+        found = yield from at
     else:
         by_name: Generator[PackageQuery, Sequence[C], Sequence[C]] = _by_name(text, prefer_open=prefer_open)
         found = yield from by_name
@@ -199,6 +197,17 @@ def _by_name[C: Candidate](name: str, *, prefer_open: bool) -> Generator[Package
     return (yield first) or (yield second)
 
 
+def _at[C: Candidate](text: str) -> Generator[PackageQuery, Sequence[C], Sequence[C]]:
+    """Find the package that a name and a selector after `@` mean."""
+    selected = _selected(text)
+    found = yield selected
+    if not found and selected.back:
+        raise PackageNotFound(text, choices=(yield from _count(selected)))
+    if not found and selected.until_us is not None and (yield ByName(selected.name)):
+        raise PackageNotFound(text, choices=0, among="of this name by then")
+    return found
+
+
 def _before[C: Candidate](package: C, text: str, steps: str) -> Generator[PackageQuery, Sequence[C], C]:
     """Find the package that was finalized a number of steps before another one of its name."""
     back = sum(_number(digits) if digits else 1 for digits in steps.split("~")[1:])
@@ -207,7 +216,8 @@ def _before[C: Candidate](package: C, text: str, steps: str) -> Generator[Packag
     wanted = ByName(package.name, back=back - 1, before=package.finalized_sequence)
     found = yield wanted
     if not found:
-        raise PackageNotFound(text, choices=(yield from _count(wanted)))
+        among = "of this name before that one"
+        raise PackageNotFound(text, choices=(yield from _count(wanted)), among=among)
     return found[0]
 
 

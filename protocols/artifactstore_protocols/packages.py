@@ -42,12 +42,14 @@ class PackageNotFound(ArtifactStoreError):
     Attributes:
         package: the text that should name one.
         is_tag: whether there is a tag of this name.
-        choices: how many packages an `@{n}` or `~n` could select from; None if the text has none.
+        choices: how many packages an `@{n}`, `~n` or a time could select from; None if the text has none.
+        among: which packages these are.
     """
 
     package: str
     is_tag: bool = False
     choices: int | None = None
+    among: str = "of this name"
 
     @override
     def __str__(self) -> str:
@@ -56,9 +58,9 @@ class PackageNotFound(ArtifactStoreError):
             return f"there is no package {shown!r}, but a tag: write 'tag:{shown}'"
         if self.choices is not None:
             if not self.choices:
-                return f"there is no package {shown!r}: none of this name was finalized before that"
+                return f"there is no package {shown!r}: there is no finalized package {self.among}"
             count = f"{self.choices} finalized package{'' if self.choices == 1 else 's'}"
-            return f"there is no package {shown!r}: it counts back further than the {count} of this name; write less"
+            return f"there is no package {shown!r}: it counts back further than the {count} {self.among}; write less"
         return f"there is no package {shown!r}; `artifactstore package list` shows those that are"
 
 

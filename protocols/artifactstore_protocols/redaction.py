@@ -5,7 +5,6 @@ sizes, kinds, ids, states and the digests of contents stay, so that every later 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, cast, override
 
 from msgspec import Struct
@@ -48,7 +47,6 @@ __all__ = [
 ]
 
 
-@dataclass(eq=False)
 class ManifestRedacted(ArtifactStoreError):
     """A manifest was redacted. No bytes with its digest exist any more.
 
@@ -67,7 +65,6 @@ class ManifestRedacted(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class RedactionImpossible(ArtifactStoreError):
     """An event cannot be redacted. Nothing was changed.
 
@@ -84,7 +81,6 @@ class RedactionImpossible(ArtifactStoreError):
     )
 
 
-@dataclass(eq=False)
 class RedactionUnconfirmed(ArtifactStoreError):
     """A redaction was not confirmed. Nothing was changed.
 

@@ -111,11 +111,11 @@ its name keeps it. Only finalized packages are judged, by the time of their fina
         "retention policy show": "Show the keep policy of a group.",
         "retention policy list": "List all keep policies.",
         "retention policy delete": "Delete the keep policy of a group; its packages stay.",
-        "retention policy apply": """Let packages go that no keep policy keeps, also before their retention ends.
+        "retention policy apply": """Let packages go that no keep policy keeps.
 
-Prints for each package the rules that keep it, or the policy by which it goes. Protected tags, holds and permanent
-retention always keep a package; any other retention class does not. `--dry-run` changes nothing, and says how much
-time the retention of each package has left.""",
+They go also before their retention ends. Prints for each package the rules that keep it, or the policy by which it
+goes. Protected tags, holds and permanent retention always keep a package; any other retention class does not.
+`--dry-run` changes nothing, and says how much time the retention of each package has left.""",
         "schema add": """Register the next version of a metadata schema.
 
 Supports a part of JSON Schema 2020-12, and refuses other keywords.""",

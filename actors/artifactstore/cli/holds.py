@@ -8,7 +8,8 @@ import typer
 from artifactstore.cli.options import Ids, Json, Quiet, Reason, complete_packages
 from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
 from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
-from artifactstore.json_output import timestamp, to_json
+from artifactstore.json_output import to_json
+from artifactstore_protocols.moments import time_text
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
@@ -66,7 +67,7 @@ def _say_hold(hold: "Hold", *, json: bool) -> None:
     if json:
         say_json(to_json(hold))
     else:
-        say(f"{hold.hold_id}  {hold.package_id}  {timestamp(hold.placed_at_us)}  {hold.placed_by}  {hold.reason}")
+        say(f"{hold.hold_id}  {hold.package_id}  {time_text(hold.placed_at_us)}  {hold.placed_by}  {hold.reason}")
 
 
 def register(app: typer.Typer) -> None:

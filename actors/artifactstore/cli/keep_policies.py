@@ -12,7 +12,7 @@ from artifactstore.cli.output import PAGE_BYTES, counted, flush_output, say, say
 from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, invoker, on_store
 from artifactstore.json_output import Json as JsonValue
 from artifactstore.json_output import timestamp, to_json
-from artifactstore_protocols.moments import age_text
+from artifactstore_protocols.moments import age_text, time_text
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
@@ -95,7 +95,7 @@ def show(group: _Group, *, json: Json = False) -> None:
     say(f"group  {found.group}")
     for text in found.rules.texts():
         say(f"keeps  {text}")
-    say(f"set    {timestamp(found.set_at_us)} by {found.set_by}, event {found.sequence}")
+    say(f"set    {time_text(found.set_at_us)} by {found.set_by}, event {found.sequence}")
 
 
 def delete(group: _Group, *, json: Json = False, _quiet: Quiet = False) -> None:
@@ -162,7 +162,7 @@ def _verdict_text(verdict: "KeepVerdict", now_us: int | None) -> str:
     goes = "gone" if now_us is None else "goes"
     told = f"kept  {', '.join(verdict.kept_by)}" if verdict.is_kept else f"{goes}  {verdict.rule}"
     retention = "" if now_us is None else f"  ({_retention_text(verdict, now_us)})"
-    return f"{verdict.package_id}  {timestamp(verdict.finalized_at_us)}  {verdict.name}  {told}{retention}"
+    return f"{verdict.package_id}  {time_text(verdict.finalized_at_us)}  {verdict.name}  {told}{retention}"
 
 
 def _retention_text(verdict: "KeepVerdict", now_us: int) -> str:

@@ -18,8 +18,9 @@ from artifactstore.cli.output import (
 )
 from artifactstore.cli.runner import EXIT_DIFFERENT, NonzeroExit, on_store
 from artifactstore.cli.transfer import export_events, import_events
-from artifactstore.json_output import event_to_json, replay_to_json, timestamp, to_json
+from artifactstore.json_output import event_to_json, replay_to_json, to_json
 from artifactstore_protocols.events import SEQUENCE_MAX
+from artifactstore_protocols.moments import time_text
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
@@ -87,7 +88,7 @@ def _print_events(since: int, *, follow: bool, json: bool) -> None:
             say_json(event_to_json(stored))
         else:
             event = stored.event
-            say(f"{stored.sequence:>8}  {timestamp(event.recorded_at_us)}  {event.type:24}  {event.subject}")
+            say(f"{stored.sequence:>8}  {time_text(event.recorded_at_us)}  {event.type:24}  {event.subject}")
 
     async def work(registry: "Registry") -> None:
         if follow:
@@ -115,7 +116,7 @@ def history(package: OptionalPackage = None, *, json: Json = False) -> None:
                 if json:
                     say_json(to_json(entry))
                 else:
-                    say(f"{timestamp(entry.recorded_at_us)}  {entry.principal}  {entry.subject}  {entry.detail}")
+                    say(f"{time_text(entry.recorded_at_us)}  {entry.principal}  {entry.subject}  {entry.detail}")
                 await flush_output(least_bytes=PAGE_BYTES)
 
     on_store(work)

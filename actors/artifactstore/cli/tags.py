@@ -9,7 +9,8 @@ from artifactstore.cli.options import Json, Package, Quiet, complete_tags
 from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
 from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
 from artifactstore.cli.table import ID, Column, Table, terminal_width
-from artifactstore.json_output import timestamp, to_json
+from artifactstore.json_output import to_json
+from artifactstore_protocols.moments import time_text
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_COLUMNS = (ID, Column("SET", 27, 19), Column("", 9, 9), Column("TAG"))
+_COLUMNS = (ID, Column("SET", 20, 19), Column("", 9, 9), Column("TAG"))
 
 _Tag = Annotated[str, typer.Argument(metavar="TAG", help="The tag, such as release-4.", autocompletion=complete_tags)]
 
@@ -62,7 +63,7 @@ def list_tags(*, json: Json = False) -> None:
                 if json:
                     say_json(to_json(each))
                 else:
-                    texts = each.package_id, timestamp(each.set_at_us), _protected(each), each.tag
+                    texts = each.package_id, time_text(each.set_at_us), _protected(each), each.tag
                     for line in (*header, *table.lines(*texts)):
                         say(line)
                     header = []
@@ -87,7 +88,7 @@ def _say_tag(tag: "Tag", *, json: bool) -> None:
     if json:
         say_json(to_json(tag))
     else:
-        say(f"{tag.package_id}  {timestamp(tag.set_at_us)}  {_protected(tag):9}  {tag.tag}")
+        say(f"{tag.package_id}  {time_text(tag.set_at_us)}  {_protected(tag):9}  {tag.tag}")
 
 
 def _protected(tag: "Tag") -> str:
@@ -98,7 +99,7 @@ def _say_entry(entry: "HistoryEntry", *, json: bool) -> None:
     if json:
         say_json(to_json(entry))
     else:
-        say(f"{timestamp(entry.recorded_at_us)}  {entry.principal}  {entry.detail}")
+        say(f"{time_text(entry.recorded_at_us)}  {entry.principal}  {entry.detail}")
 
 
 def register(app: typer.Typer) -> None:

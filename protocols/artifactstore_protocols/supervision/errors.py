@@ -32,9 +32,10 @@ class Refusal(Exception):
     Any other exception from a handler is a crash, and the supervisor decides how to continue. A subclass sets its
     message in `template`, which can use attributes of `self`, or overrides `__str__`.
 
-    The annotations of a subclass are its fields, as in a dataclass, but nothing is compiled: a hundred dataclasses took
-    a twentieth of the start of a command. An error without fields takes the arguments of `Exception`.
+    The annotations of a subclass are its fields. An error without fields takes the arguments of `Exception`.
     """
+
+    # Not dataclasses: each of those compiles its methods, and a hundred took a twentieth of the start of a command.
 
     template: ClassVar[str] = ""
     _fields: ClassVar[tuple[str, ...]] = ()
