@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from unicodedata import normalize
 
 import pytest
@@ -212,4 +213,4 @@ def test_links_that_repeat_directories_without_end_are_refused_in_time() -> None
     for last in ("f", "->gone"):
         taken = entries({**tree, "60/x": last})
         with pytest.raises(InvalidValue, match="more than 500 entries"):
-            without_links(taken, LinkPolicy.FOLLOW, lambda taken=taken: PackageTree(taken), entries_max=500)
+            without_links(taken, LinkPolicy.FOLLOW, partial(PackageTree, taken), entries_max=500)

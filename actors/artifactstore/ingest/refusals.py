@@ -75,7 +75,8 @@ class EntriesRefused(ArtifactStoreError):
     entries: tuple[RefusedEntry, ...]
     rules_start: int | None = None
 
-    def __post_init__(self) -> None:
+    def __init__(self, *arguments: object, **named: object) -> None:
+        super().__init__(*arguments, **named)
         if len(self.entries) > 1:
             for entry in self.entries:
                 self.add_note(f"{entry.path!r} {entry.reason}")
