@@ -56,12 +56,18 @@ def checked[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
 
 def source_tree(
-    sources: Sources, prefix: str, links: LinkPolicy, selection: Selection, *, skip_unreadable: bool
+    sources: Sources,
+    prefix: str,
+    links: LinkPolicy,
+    selection: Selection,
+    *,
+    skip_unreadable: bool,
+    strip_components: int,
 ) -> SourceTree:
     """Return the sources of an ingest as a message has them."""
     several = [sources] if isinstance(sources, Path | Source) else sources
     each = tuple(source if isinstance(source, Source) else Source(path_text(source)) for source in several)
-    return SourceTree(each, prefix, links, selection, skip_unreadable)
+    return SourceTree(each, prefix, links, selection, skip_unreadable, strip_components)
 
 
 def _fits_of(function: Callable[..., object]) -> tuple[list[str], dict[str, Fit]]:

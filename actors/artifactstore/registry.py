@@ -310,6 +310,7 @@ class Registry:
         sources: Sources,
         *,
         prefix: str = "",
+        strip_components: int = 0,
         replace: bool = False,
         links: LinkPolicy = LinkPolicy.KEEP,
         selection: Selection = EVERYTHING,
@@ -328,6 +329,7 @@ class Registry:
 
         `sources` may also be a file, a `Source`, or a sequence of these. Of several, each directory keeps its name in
         the package; see `artifactstore_protocols.sources`. `prefix` is the directory of the package for all.
+        `strip_components` removes so many names from the beginning of each path, before `prefix` is added.
 
         Raises:
             PathUnusable, IgnoreFileRefused, EntriesRefused, PathRefused, TreeTooLarge: a source is rejected, before
@@ -335,7 +337,14 @@ class Registry:
             Exception: the errors of `ingest_file`.
         """
         on_existing = OnExisting.REPLACE if replace else OnExisting.RESUME
-        tree = source_tree(sources, prefix, links, selection, skip_unreadable=skip_unreadable)
+        tree = source_tree(
+            sources,
+            prefix,
+            links,
+            selection,
+            skip_unreadable=skip_unreadable,
+            strip_components=strip_components,
+        )
         package_id = await self._package_id(package, prefer_open=True)
 
         async def add(tell: Callable[[IngestProgress], None] | None) -> DirectoryIngest:
@@ -363,6 +372,7 @@ class Registry:
         *,
         name: str | None = None,
         prefix: str = "",
+        strip_components: int = 0,
         retention: str = DEFAULT_RETENTION,
         metadata: Metadata | None = None,
         schema: str | None = None,
@@ -390,7 +400,14 @@ class Registry:
                 creates no package. A later failure leaves an open package behind, with one exception: if the first
                 batch of files fails and no idempotency key could find the package again, there is no package.
         """
-        tree = source_tree(sources, prefix, links, selection, skip_unreadable=skip_unreadable)
+        tree = source_tree(
+            sources,
+            prefix,
+            links,
+            selection,
+            skip_unreadable=skip_unreadable,
+            strip_components=strip_components,
+        )
         ids = await self._package_ids(parents)
 
         async def ingest(tell: Callable[[IngestProgress], None] | None) -> IngestSummary:
@@ -416,6 +433,7 @@ class Registry:
         sources: Sources,
         *,
         prefix: str = "",
+        strip_components: int = 0,
         links: LinkPolicy = LinkPolicy.KEEP,
         selection: Selection = EVERYTHING,
         skip_unreadable: bool = False,
@@ -427,7 +445,14 @@ class Registry:
         Raises:
             PathUnusable, IgnoreFileRefused, EntriesRefused, PathRefused, TreeTooLarge: a source would be rejected.
         """
-        tree = source_tree(sources, prefix, links, selection, skip_unreadable=skip_unreadable)
+        tree = source_tree(
+            sources,
+            prefix,
+            links,
+            selection,
+            skip_unreadable=skip_unreadable,
+            strip_components=strip_components,
+        )
         return await self._actors.ingest.ask(PreviewIngest(tree), timeout=NO_TIME_LIMIT)
 
     @checked

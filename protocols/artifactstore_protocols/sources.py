@@ -50,6 +50,7 @@ class SourceTree(Struct, frozen=True):
         links: what to do with symbolic links.
         selection: which entries of directories and archives to take, by their paths in each.
         skip_unreadable: whether to leave out entries that cannot be read.
+        strip_components: how many names to remove from the beginning of each path of the tree, before `prefix`.
     """
 
     sources: tuple[Source, ...]
@@ -57,6 +58,7 @@ class SourceTree(Struct, frozen=True):
     links: LinkPolicy = LinkPolicy.KEEP
     selection: Selection = EVERYTHING
     skip_unreadable: bool = False
+    strip_components: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -39,6 +39,7 @@ from artifactstore.cli.sources import (
     Prefix,
     SkipUnreadable,
     StdinName,
+    StripComponents,
     Unpack,
     check_one_stdin,
     sources_of,
@@ -82,6 +83,7 @@ def ingest(
         str | None, typer.Option("--name", metavar="NAME", help="The package's name; the source's by default.")
     ] = None,
     prefix: Prefix = "",
+    strip_components: StripComponents = 0,
     stdin_name: StdinName = None,
     retention: Retention = DEFAULT_RETENTION,
     meta: Meta = None,
@@ -123,7 +125,7 @@ def ingest(
         exclude_caches=exclude_caches,
     )
     sources = sources_of(paths, stdin_name, unpack=unpack)
-    tree = SourceTree(tuple(sources), prefix, links, selection, skip_unreadable)
+    tree = SourceTree(tuple(sources), prefix, links, selection, skip_unreadable, strip_components)
     if name is None and len(sources) > 1 and not dry_run:
         raise typer.BadParameter("several sources have no name in common; name the package with --name")
     if dry_run:
@@ -139,6 +141,7 @@ def ingest(
                 sources,
                 name=name,
                 prefix=prefix,
+                strip_components=strip_components,
                 retention=retention,
                 metadata=metadata,
                 schema=schema,

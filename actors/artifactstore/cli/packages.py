@@ -46,6 +46,7 @@ from artifactstore.cli.sources import (
     STDIN,
     Prefix,
     SkipUnreadable,
+    StripComponents,
     Unpack,
     check_one_stdin,
     read_stdin,
@@ -116,6 +117,7 @@ def add(
         typer.Option("--as", metavar="PATH", help="A single file's path in the package. Default: its name."),
     ] = None,
     prefix: Prefix = "",
+    strip_components: StripComponents = 0,
     key: Key = None,
     links: Links = LinkPolicy.KEEP,
     exclude: Exclude = None,
@@ -142,6 +144,8 @@ def add(
             "--exclude, --exclude-from, --include, --max-file-size, --exclude-caches and --skip-unreadable are for "
             "directories"
         )
+    if single and strip_components:
+        raise typer.BadParameter("it is for directories and archives", param_hint="--strip-components")
     if as_path is not None and prefix:
         raise typer.BadParameter("--as is the whole path; leave --prefix out")
     check_one_stdin(paths, exclude_from)
@@ -164,6 +168,7 @@ def add(
                     package,
                     sources,
                     prefix=prefix,
+                    strip_components=strip_components,
                     replace=replace,
                     links=links,
                     selection=selection,

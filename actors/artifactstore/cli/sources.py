@@ -18,6 +18,7 @@ __all__ = [
     "Prefix",
     "SkipUnreadable",
     "StdinName",
+    "StripComponents",
     "Unpack",
     "check_one_stdin",
     "read_stdin",
@@ -41,6 +42,12 @@ Prefix = Annotated[
     str,
     typer.Option(
         "--prefix", metavar="DIR", callback=_without_last_slash, help="Put everything below this path of the package."
+    ),
+]
+StripComponents = Annotated[
+    int,
+    typer.Option(
+        "--strip-components", metavar="N", min=0, help="Remove the first N names of each path, as of an archive's top."
     ),
 ]
 StdinName = Annotated[
@@ -103,7 +110,8 @@ def warn_of_nothing(files: int, left_out: Sequence[str]) -> None:
 def stdin_paths(tree: SourceTree) -> list[str]:
     """Return the path in the package that stdin gets; none if stdin is no source, or is unpacked."""
     prefix = f"{tree.prefix}/" if tree.prefix else ""
-    return [f"{prefix}{each.path}" for each in tree.sources if each.descriptor == _STDIN and not each.unpack]
+    piped = [each.path.split("/") for each in tree.sources if each.descriptor == _STDIN and not each.unpack]
+    return [prefix + "/".join(names[tree.strip_components :]) for names in piped]
 
 
 def warn_of_empty_stdin(tree: SourceTree, entries: Sequence[FileRecord | PreviewedEntry]) -> None:

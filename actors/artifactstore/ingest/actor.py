@@ -486,5 +486,5 @@ def _identity(asked: OpenPackage, tree: SourceTree) -> str:
     metadata = cast("CanonicalValue", dict(asked.metadata))
     lineage: list[CanonicalValue] = [asked.schema, *sorted(asked.parents)]
     of_package = [asked.name, asked.retention_class, metadata, asked.principal, lineage]
-    identity.update(canonical.encode([*of_package, tree.links.value, tree.prefix]))
+    identity.update(canonical.encode([*of_package, tree.links.value, tree.prefix, tree.strip_components]))
     return identity.hexdigest()

@@ -24,6 +24,7 @@ from artifactstore.ingest.refusals import (
     TreeTooLarge,
 )
 from artifactstore.ingest.scan import Scan, ScannedFile, scan_directory, stamp_of
+from artifactstore.ingest.stripping import stripped
 from artifactstore.open_files import OpenFile
 from artifactstore.os_paths import path_bytes, path_text
 from artifactstore_protocols.dataplane import FileSource, Piece
@@ -80,10 +81,14 @@ def gather(
         ArchiveRefused: an archive is damaged, incomplete, too large when it is unpacked, or of an unknown form.
         PathRefused: two sources have entries that a package cannot hold together.
         TreeTooLarge: the sources have too many entries together.
+        InvalidValue: without their first names, paths are empty or collide, or links lead out.
         Exception: the errors of `scan_directory`.
     """
     with ExitStack() as stack:
-        return _gather(tree, _Limits(files_max, own, check_cancelled, tell, SharedSpool(stack)))
+        found = _gather(tree, _Limits(files_max, own, check_cancelled, tell, SharedSpool(stack)))
+    if not tree.strip_components:
+        return found
+    return found._replace(scan=stripped(found.scan, tree.prefix, tree.strip_components))
 
 
 def _gather(tree: SourceTree, limits: _Limits) -> Gathered:

@@ -323,3 +323,22 @@ def test_rules_that_would_do_nothing_are_refused(cli: Cli, tree: Path) -> None:
         ran = cli.run("ingest", *arguments)
         assert (ran.code, "No such file" in ran.err or "stdin can be read only once" in ran.err) == (2, True)
     assert not cli.database.exists()
+
+
+def test_a_packed_directory_is_the_package_of_the_directory_without_its_name(
+    cli: Cli, tree: Path, tmp_path: Path, stdin: Callable[[bytes], None]
+) -> None:
+    shutil.make_archive(str(tmp_path / "packed"), "tar", tmp_path, tree.name)
+    digest = cli.json("ingest", tree)["tree_digest"]
+    packed = ("packed.tar", "--unpack", "--strip-components", "1")
+    assert cli.json("ingest", *packed)["tree_digest"] == digest
+    assert "would store 5 files" in cli.ok("ingest", *packed, "--dry-run").text
+    cli.ok("package", "create", "p")
+    cli.ok("package", "add", "p", *packed)
+    cli.ok("package", "finalize", "p")
+    assert cli.json("package", "show", "p")["tree_digest"] == digest
+    assert "no name would be left of" in cli.refused("ingest", "packed.tar", "--unpack", "--strip-components", "9")
+    assert cli.refused("ingest", tree, "--strip-components", "9").startswith("invalid --strip-components '9': ")
+    stdin(b"1")
+    cli.ok("ingest", "-", "--stdin-name", "build/x", "--strip-components", "1", "--name", "q")
+    assert paths_in(cli, "q") == ["x"]

@@ -253,6 +253,37 @@ def test_archives_are_unpacked_beside_directories(here: Path) -> None:
     assert contents(piped) == {"f": "content of b/f"}
 
 
+def test_first_names_are_removed_from_directories_archives_and_pipes(here: Path) -> None:
+    shutil.make_archive(str(here / "packed"), "tar", here, "a")
+    archive = Source(str(here / "packed.tar"), unpack=True)
+    found = gather(SourceTree((archive,), strip_components=1), files_max=9)
+    assert contents(found) == {"f": "content of a/f", "sub/g": "content of a/sub/g"}
+    assert found.scan.directories == ("empty",)
+    both = SourceTree((Source(str(here / "a")), Source(str(here / "b"))), "x", strip_components=1)
+    with pytest.raises(InvalidValue, match="paths would collide: x/f: it occurs twice; strip fewer"):
+        gather(both, files_max=20)
+    tree = SourceTree((Source(str(here / "b")), Source(str(here / "a" / "sub"))), "x", strip_components=1)
+    found = gather(tree, files_max=9)
+    assert contents(found) == {"x/f": "content of b/f", "x/g": "content of a/sub/g"}
+    assert found.scan.links == (("x/link", "f"),)
+
+
+def test_names_that_cannot_be_removed_are_refused(here: Path) -> None:
+    (here / "a" / "sub" / "out").symlink_to("../f")
+
+    def strip(number: int, *exclude: str) -> Gathered:
+        source = Source(str(here / "a"))
+        return gather(SourceTree((source,), "x", strip_components=number, selection=Selection(exclude)), files_max=9)
+
+    with pytest.raises(InvalidValue, match="no name would be left of f, empty; leave them out with --exclude"):
+        strip(1)
+    with pytest.raises(InvalidValue, match="links would lead out of the package: out; leave them out with --links"):
+        strip(1, "/f", "/empty")
+    assert contents(strip(1, "/f", "/empty", "out")) == {"x/g": "content of a/sub/g"}
+    with pytest.raises(InvalidValue, match="from 0"):
+        strip(-1)
+
+
 def test_an_archive_is_found_by_its_content_and_not_by_its_name(here: Path) -> None:
     with pytest.raises(ArchiveRefused, match="it is no tar or zip archive"):
         gather(SourceTree((Source(str(here / "note.txt"), unpack=True),)), files_max=100)
