@@ -72,7 +72,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "tag log": ("artifactstore tag log release-4",),
         "token create": (
             "artifactstore token create ci-2026 --scope read --scope write --packages 'nightly-*' --expires 90d",
-            "artifactstore token create backup-admin --scope admin --expires never > admin.token",
+            "artifactstore token create backup-admin --scope admin --expires never",
         ),
         "token list": ("artifactstore token list", "artifactstore token list --json | jq -r .name"),
         "token revoke": ("artifactstore token revoke ci-2026 --reason 'it was in a log'",),

@@ -20,7 +20,7 @@ from artifactstore_protocols.metadata import (
     pair_text,
 )
 
-__all__ = ["Ci", "From", "Meta", "MetaFile", "Schema", "json_object_in", "metadata_of", "metadata_text"]
+__all__ = ["Ci", "From", "Meta", "MetaFile", "Schema", "json_object_in", "metadata_of", "metadata_text", "text_in"]
 
 _FILE_BYTES_MAX = 16 * METADATA_BYTES_MAX
 """The most bytes of a file with metadata. JSON can take several bytes for one of the canonical form."""
@@ -80,17 +80,27 @@ def json_object_in(file: Path, hint: str) -> dict[str, object]:
     """Return the JSON object in a file; `-` is stdin.
 
     Raises:
-        typer.BadParameter: the file cannot be read, is too large, or has no JSON object; `hint` names the parameter.
+        typer.BadParameter: as `text_in`, or the file has no JSON object; `hint` names the parameter.
+    """
+    try:
+        return {**metadata_from_json(text_in(file, hint))}
+    except InvalidValue as error:
+        raise typer.BadParameter(f"{str(file)!r}: {error.reason}", param_hint=hint) from error
+
+
+def text_in(file: Path, hint: str) -> str:
+    """Return the text in a file of UTF-8, in every locale; `-` is stdin.
+
+    Raises:
+        typer.BadParameter: the file cannot be read, is too large, or is not UTF-8; `hint` names the parameter.
     """
     try:
         with nullcontext(sys.stdin.buffer) if file == DASH else file.open("rb") as opened:
             content = opened.read(_FILE_BYTES_MAX + 1)
         if len(content) > _FILE_BYTES_MAX:
             raise typer.BadParameter(f"{str(file)!r} has more than {_FILE_BYTES_MAX} bytes", param_hint=hint)
-        return {**metadata_from_json(content.decode())}
+        return content.decode()
     except OSError as error:
         raise typer.BadParameter(f"cannot read {str(file)!r}: {error.strerror}", param_hint=hint) from error
     except UnicodeDecodeError as error:
         raise typer.BadParameter(f"{str(file)!r} is not UTF-8", param_hint=hint) from error
-    except InvalidValue as error:
-        raise typer.BadParameter(f"{str(file)!r}: {error.reason}", param_hint=hint) from error

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifactstore.cli.dash import DashText
+from artifactstore.cli.metadata_options import text_in
 from artifactstore.cli.options import Json, Quiet, Reason
 from artifactstore.cli.output import counted, say, say_json
 from artifactstore.cli.runner import CONTINUES, EXIT_FAILED, NonzeroExit, invoker, on_store
@@ -18,9 +20,13 @@ __all__ = ["register"]
 
 
 def redact(
-    text: Annotated[
-        typer.FileText,
-        typer.Argument(metavar="FILE", help="A file with the text, or - for standard input: no history may keep it."),
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            path_type=DashText,
+            help="A file with the text, or - for standard input: no history may keep it.",
+        ),
     ],
     reason: Reason,
     *,
@@ -41,7 +47,7 @@ def redact(
     _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore redact`."""
-    secret = text.read().rstrip("\r\n")
+    secret = text_in(file, "FILE").rstrip("\r\n")
 
     async def work(registry: "Registry") -> RedactionReport:
         return await registry.redact(

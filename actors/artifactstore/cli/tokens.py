@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from artifactstore.cli.options import Json
+from artifactstore.cli.options import Json, Quiet
 from artifactstore.cli.output import PAGE_BYTES, flush_output, note, say, say_json
 from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
 from artifactstore.cli.table import Column, Table, terminal_width
@@ -100,6 +100,7 @@ def revoke(
     *,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; the log keeps it.")] = "no reason given",
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore token revoke`."""
     revoked = on_store(

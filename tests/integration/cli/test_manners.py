@@ -99,9 +99,18 @@ def test_every_command_that_changes_something_can_be_quiet_and_all_but_streams_h
     assert without("--json") == {"get", "manifest", "dev", "serve"}
     reading = {"ls", "tree", "diff", "find", "stats", "du", "events", "history", "version", "actors"}
     listing = {f"{group} {verb}" for group in ("package", "schema") for verb in ("list", "show")}
-    listing |= {"tag list", "tag log", "hold list", "retention list", "retention explain", "retention class list"}
+    listing |= {
+        "tag list",
+        "tag log",
+        "hold list",
+        "retention list",
+        "retention explain",
+        "retention class list",
+        "token list",
+    }
     listing |= {"retention policy show", "retention policy list"}
-    assert without("--quiet") == {"get", "manifest", "dev", "serve"} | reading | listing
+    secret = {"token create"}
+    assert without("--quiet") == {"get", "manifest", "dev", "serve"} | reading | listing | secret
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from artifactstore.database import queries
+from artifactstore.database.queries import lookup
 from artifactstore.ingest.finalizing import build_manifest
 from artifactstore_protocols.commands import FinalizePackage, SetTag
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -104,7 +104,7 @@ async def test_it_is_the_one_that_looking_at_all_finds(store: EventStore, scribe
 async def test_with_globs_the_other_packages_are_as_if_they_were_not_there(
     store: EventStore, scribe: Scribe, within: Sequence[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "_LISTED_AT_ONCE", 2)  # so that the search continues after rejected packages
+    monkeypatch.setattr(lookup, "LISTED_AT_ONCE", 2)  # so that the search continues after rejected packages
     packages = await fill(store, scribe)
     visible = [each for each in packages if PackageFilter(within=within).matches_name(each.name)]
     texts = [*(each.package_id for each in packages), "nightly", "weekly", "nightly@{1}", *digests_of(packages)]

@@ -48,7 +48,9 @@ async def _take_over(store: EventStore, log: Sequence[StoredEvent]) -> int:
 
 
 async def test_events_and_rows_are_those_of_the_other_log(store: EventStore, origin: Origin) -> None:
-    assert {stored.event.type for stored in origin.log} == EVENT_TYPES.keys()
+    assert {stored.event.type for stored in origin.log} == EVENT_TYPES.keys() - {
+        "v1.payloads.redacted"
+    }  # test_redacting has it
     assert await _take_over(store, origin.log[:5]) == 5
     assert await _take_over(store, origin.log[5:]) == len(origin.log) - 5
     assert await log_of(store) == origin.log

@@ -21,6 +21,7 @@ from artifactstore import EntryFilter, PackageFilter, Registry, Settings, aio, b
 from artifactstore.errors import ArtifactStoreError, InvalidValue, PackageNotFound, PathRefused, UnknownRetentionClass
 from artifactstore_protocols.keep_rules import KeepRules
 from integration.registry.samples import actors, check_sound, plant, stream_of
+from public_methods import public_methods
 
 
 class Liar:
@@ -180,10 +181,6 @@ def right_values(tree: Path) -> dict[str, object]:
         "scopes": ("read",),
         "secret": "s",
     }
-
-
-def public_methods(kind: type) -> list[str]:
-    return [name for name, member in vars(kind).items() if not name.startswith("_") and callable(member)]
 
 
 def mistakes(method: Callable[..., object], tree: Path) -> Iterator[tuple[str, dict[str, object]]]:

@@ -101,7 +101,7 @@ async def test_an_audit_says_who_did_what_and_when(registry: Registry, tree: Pat
 
 
 async def test_lists_are_complete_over_many_pages(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("artifactstore.registry._PAGE", 3)
+    monkeypatch.setattr("artifactstore.registry.schemas.PAGE", 3)
     monkeypatch.setattr("artifactstore.finding._PAGE", 3)
     packages = [(await registry.create_package(f"p{number}")).package_id for number in range(7)]
     assert [package.package_id async for package in registry.list_packages(reverse=True)] == packages

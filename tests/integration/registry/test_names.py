@@ -14,11 +14,10 @@ from artifactstore import Registry, Settings, aio, blocking
 from artifactstore.errors import AmbiguousPackage, InvalidValue, PackageIdNeeded, PackageNotFound
 from integration.registry.samples import plant, settings_in
 from integration.registry.test_arguments import drain, use_blocking
+from public_methods import public_methods
 
 TAKERS = [
-    name
-    for name, member in vars(Registry).items()
-    if not name.startswith("_") and "package" in inspect.signature(member).parameters
+    name for name, method in public_methods(Registry).items() if "package" in inspect.signature(method).parameters
 ]
 
 BY_ID = {"delete_package", "place_hold", "set_retention", "extend_retention"}

@@ -70,7 +70,7 @@ async def test_a_replay_whose_caller_has_left_ends_with_its_next_batch(
         digests += 1
         return await projection_digest(connection, tables)
 
-    monkeypatch.setattr("artifactstore.registry.thread_safe_callback", waiting)
+    monkeypatch.setattr("artifactstore.registry.transfer.thread_safe_callback", waiting)
     monkeypatch.setattr("artifactstore.database.replay.projection_digest", counting)
     try:
         with trio.CancelScope() as scope:

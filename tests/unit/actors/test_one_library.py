@@ -12,14 +12,11 @@ import pytest
 from artifactstore import Package, PackagePath, Registry, aio, blocking, open_registry
 from artifactstore.aio import AsyncioRegistry
 from artifactstore.blocking import BlockingPackage, BlockingPackagePath, BlockingRegistry
+from public_methods import public_methods
 
 FACES = {"aio": AsyncioRegistry, "blocking": BlockingRegistry}
 AT_ONCE_IN_TRIO = {"snapshot"}
 """Another thread has to wait for what trio's own need not await."""
-
-
-def methods(kind: type) -> dict[str, Callable[..., object]]:
-    return {name: member for name, member in vars(kind).items() if not name.startswith("_") and callable(member)}
 
 
 def plain(annotation: object) -> str:
@@ -55,13 +52,13 @@ def is_block(method: Callable[..., object]) -> bool:
 
 @pytest.mark.parametrize("face", FACES)
 def test_a_face_has_the_methods_of_the_registry(face: str) -> None:
-    assert set(methods(FACES[face])) == set(methods(Registry))
+    assert set(public_methods(FACES[face])) == set(public_methods(Registry))
 
 
 @pytest.mark.parametrize("face", FACES)
-@pytest.mark.parametrize("name", methods(Registry))
+@pytest.mark.parametrize("name", public_methods(Registry))
 def test_a_method_has_the_same_shape_everywhere(face: str, name: str) -> None:
-    original, same = methods(Registry)[name], methods(FACES[face])[name]
+    original, same = public_methods(Registry)[name], public_methods(FACES[face])[name]
     assert shape(same) == shape(original)
     assert manner(same) == manner(original)
     assert same.__doc__
@@ -70,7 +67,7 @@ def test_a_method_has_the_same_shape_everywhere(face: str, name: str) -> None:
 
 
 def test_blocks_and_iterations_are_told_apart() -> None:
-    found = {name: manner(method) for name, method in methods(Registry).items()}
+    found = {name: manner(method) for name, method in public_methods(Registry).items()}
     assert {name for name, kind in found.items() if kind == "block"} == {"export_archive", "get_file", "tail_events"}
     assert {name for name, kind in found.items() if kind == "items"} == {
         "find",
@@ -98,9 +95,9 @@ OF_THE_LIBRARY = {"reached_by"}
 
 @pytest.mark.parametrize(("original", "same"), OPENED)
 def test_an_opened_package_has_the_same_methods_everywhere(original: type, same: type) -> None:
-    assert set(methods(same)) == set(methods(original)) - OF_THE_LIBRARY
-    for name, method in methods(same).items():
-        other = shape(methods(original)[name])
+    assert set(public_methods(same)) == set(public_methods(original)) - OF_THE_LIBRARY
+    for name, method in public_methods(same).items():
+        other = shape(public_methods(original)[name])
         assert shape(method)[:-1] == other[:-1]
         assert name in RETURNS_A_FILE or shape(method)[-1] == other[-1]
 
@@ -111,6 +108,6 @@ def test_a_store_is_opened_alike_everywhere(opening: Callable[..., object]) -> N
 
 
 def test_whatever_takes_a_package_calls_it_so() -> None:
-    parameters = {name: list(inspect.signature(method).parameters) for name, method in methods(Registry).items()}
+    parameters = {name: list(inspect.signature(method).parameters) for name, method in public_methods(Registry).items()}
     assert [name for name, names in parameters.items() if "package_id" in names] == []
     assert len([name for name, names in parameters.items() if "package" in names]) == 23

@@ -12,6 +12,7 @@ from artifactstore.database.queries.entries import (
     list_files,
 )
 from artifactstore.database.queries.listing import glob_condition, listing_query, packages
+from artifactstore.database.queries.lookup import find_package, manifest_bytes, package, queries_for, readable_package
 from artifactstore.database.queries.names import (
     metadata_schema,
     metadata_schemas,
@@ -31,7 +32,6 @@ from artifactstore.database.queries.objects import (
     location_totals,
     locations,
 )
-from artifactstore.database.queries.packages import find_package, manifest_bytes, package, queries_for, readable_package
 
 __all__ = [
     "IS_CURRENT",

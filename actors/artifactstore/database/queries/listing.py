@@ -6,7 +6,7 @@ from msgspec import structs
 from sqlalchemy import ColumnElement, Select, and_, false, or_, select, tuple_
 
 from artifactstore.database.asyncio_core import AsyncConnection
-from artifactstore.database.queries.packages import IS_NOT_GONE, LISTED_AT_ONCE, package_in, package_query
+from artifactstore.database.queries.lookup import IS_NOT_GONE, LISTED_AT_ONCE, package_in, package_query
 from artifactstore.database.schema import LIVE
 from artifactstore_protocols.globs import beginning_of, end_of_texts, is_literal, like_pattern
 from artifactstore_protocols.metadata import search_term

@@ -8,7 +8,7 @@ from sqlalchemy import Row, Select, select, tuple_
 from artifactstore.database.annotations import text_in
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.cells import time_in
-from artifactstore.database.queries.packages import LISTED_AT_ONCE
+from artifactstore.database.queries.lookup import LISTED_AT_ONCE
 from artifactstore.database.schema import LIVE
 from artifactstore_protocols.package_listing import PackageFilter
 from artifactstore_protocols.records import MetadataSchema, Tag

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, func, literal_column, select, true
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.cells import DamagedCell
 from artifactstore.database.files import address_in, content_columns
-from artifactstore.database.queries.packages import number_of
+from artifactstore.database.queries.lookup import number_of
 from artifactstore.database.schema import LIVE
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import Location
