@@ -10,7 +10,7 @@ The index has the names by their endings. If only the beginning of the names is 
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from sqlalchemy import CTE, ColumnElement, CompoundSelect, Select, literal_column, or_, select, union_all
+from sqlalchemy import CTE, ColumnElement, CompoundSelect, Integer, Select, literal_column, or_, select, union_all
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.name_keys import ending, name_key
@@ -116,7 +116,7 @@ def _endings() -> CTE:
     ending with a `0`, which is just after the slash.
     """
     first = select(ending).select_from(_files).where(*_within(".", "/")).order_by(name_key).limit(1).scalar_subquery()
-    found = select(first.label("ending"), literal_column("1").label("place")).cte("endings", recursive=True)
+    found = select(first.label("ending"), literal_column("1", Integer).label("place")).cte("endings", recursive=True)
     after = _within(found.c.ending.concat("0"), "/")
     following = select(ending).select_from(_files).where(*after).order_by(name_key).limit(1).correlate(found)
     return found.union_all(

@@ -187,7 +187,8 @@ _KINDS: Final = {
 
 def _encode(payload: EntriesReleased) -> bytes:
     fields: dict[str, CanonicalValue] = {name: getattr(payload, name) for name in _KINDS}
-    return canonical.encode(fields | {"keys": list[CanonicalValue](payload.keys)})
+    fields["keys"] = list[CanonicalValue](payload.keys)
+    return canonical.encode(fields)
 
 
 def _decode(content: bytes) -> EntriesReleased:
@@ -195,7 +196,8 @@ def _decode(content: bytes) -> EntriesReleased:
     keys: list[object] = fields["keys"]
     if not all(type(key) is str for key in keys):
         raise PayloadInvalid(_NAME, "a path key is a text")
-    return EntriesReleased(**(fields | {"keys": tuple(keys)}))
+    fields["keys"] = tuple(keys)
+    return EntriesReleased(**fields)
 
 
 ENTRIES_RELEASED: Final = EventType(
