@@ -51,9 +51,10 @@ def run(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def printed_by(directory: Path, *command: str) -> str:
-    """What a program prints that ends well and says nothing on stderr."""
+    """What a program prints that ends well and says nothing on stderr, but that a sample store has no such package."""
     completed = run(directory, *command)
-    assert (completed.returncode, completed.stderr) == (0, ""), completed
+    said = [each for each in completed.stderr.splitlines() if not each.endswith("matches all conditions")]
+    assert (completed.returncode, said) == (0, []), completed
     return completed.stdout
 
 
