@@ -94,35 +94,63 @@ async def opened(location: DatabaseLocation, *, lock_timeout_s: float = 30.0) ->
         await database.close()
 
 
-async def by_hand[T](location: DatabaseLocation, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    """Do something in one transaction, unknown to the processes that have the database open."""
+class Hand:
+    """Somebody who works on a database, unknown to the processes that have it open."""
 
-    async def operate() -> T:
-        if location.path is not None:
-            location.path.parent.mkdir(parents=True, exist_ok=True)
-        engine = writer_engine(location)
-        try:
-            async with engine.begin() as connection:
+    def __init__(self, location: DatabaseLocation, thread: AsyncioThread) -> None:
+        self._thread = thread
+        self._engine = writer_engine(location)
+
+    async def work[T](self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Do something in one transaction."""
+
+        async def operate() -> T:
+            async with self._engine.begin() as connection:
                 return await work(connection)
-        finally:
-            await engine.dispose()
 
+        return await self._thread.run(operate, abandon_on_cancel=False)
+
+    async def execute(self, *statements: Executable) -> None:
+        """Run statements in one transaction."""
+
+        async def run(connection: AsyncConnection) -> None:
+            for statement in statements:
+                await connection.execute(statement)
+
+        await self.work(run)
+
+    async def leave(self) -> None:
+        """Close the connections."""
+        await self._thread.run(self._engine.dispose, abandon_on_cancel=False)
+
+
+@asynccontextmanager
+async def hand(location: DatabaseLocation) -> AsyncGenerator[Hand]:
+    """One hand for many transactions, which need not connect again."""
+    if location.path is not None:
+        location.path.parent.mkdir(parents=True, exist_ok=True)
     thread = AsyncioThread("by-hand")
     thread.start()
     try:
-        return await thread.run(operate, abandon_on_cancel=False)
+        found = Hand(location, thread)
+        try:
+            yield found
+        finally:
+            await found.leave()
     finally:
         await thread.stop()
 
 
+async def by_hand[T](location: DatabaseLocation, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    """Do something in one transaction, unknown to the processes that have the database open."""
+    async with hand(location) as found:
+        return await found.work(work)
+
+
 async def surgery(location: DatabaseLocation, *statements: Executable) -> None:
     """Run statements by hand, in one transaction."""
-
-    async def execute(connection: AsyncConnection) -> None:
-        for statement in statements:
-            await connection.execute(statement)
-
-    await by_hand(location, execute)
+    async with hand(location) as found:
+        await found.execute(*statements)
 
 
 async def whole_log(database: Database) -> Sequence[StoredEvent]:

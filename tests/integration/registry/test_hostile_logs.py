@@ -8,12 +8,13 @@ from msgspec.structs import replace
 from sqlalchemy import delete, insert, update
 
 from artifactstore import open_registry
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import LIVE, events, log_head
 from artifactstore.transfer.check import check_backup
 from artifactstore_protocols.events import EventRefused, StoredEvent, digest_of_payload
 from artifactstore_protocols.log_file import LogFileEncoder, LogFileHeader
-from database_tools import surgery
+from database_tools import hand
 from integration.registry.hostile_logs import hostile_logs, valid_log
 from integration.registry.samples import settings_in, whole_log
 
@@ -108,13 +109,19 @@ async def test_a_replay_refuses_them_and_leaves_the_views(
 ) -> None:
     log = await valid_log(tmp_path / "origin")
     url = location.url.render_as_string(hide_password=False)
-    async with open_registry(replace(settings_in(tmp_path / "second"), database_url=url)) as second:
+    async with (
+        open_registry(replace(settings_in(tmp_path / "second"), database_url=url)) as second,
+        hand(location) as surgeon,
+    ):
+        await surgeon.execute(*map(delete, LIVE.values()))  # and no refused log brings rows back
 
         async def replay(hostile: Sequence[StoredEvent]) -> None:
-            rows = [_row(stored) for stored in hostile]
-            cleared = [delete(table) for table in (events, *LIVE.values())]
-            moved = update(log_head).values(sequence=len(hostile))
-            await surgery(location, *cleared, insert(events).values(rows), moved)
+            async def put(connection: AsyncConnection) -> None:
+                await connection.execute(delete(events))
+                await connection.execute(insert(events), list(map(_row, hostile)))
+                await connection.execute(update(log_head).values(sequence=len(hostile)))
+
+            await surgeon.work(put)
             await second.replay(check=check)
 
         wanted = {name: at for name, at in expected(log).items() if name not in _OF_THE_DATABASE}
