@@ -1,6 +1,7 @@
 """Logs made by hand, with checksums and chains in order: refused on every way in, with the event named."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,10 @@ async def test_a_replay_refuses_them_and_leaves_the_views(
             await second.replay(check=check)
 
         wanted = {name: at for name, at in expected(log).items() if name not in _OF_THE_DATABASE}
+        if (
+            not check and location.path is None
+        ):  # what judges them is the same as on SQLite, and tables are slow to make
+            wanted = dict(islice(wanted.items(), 0, None, 8))
         by_hand = [each for each in hostile_logs(log) if each[0] in wanted]
         found: dict[str, int | None] = {}
         for name, hostile, _sequence in by_hand:
