@@ -1,7 +1,7 @@
 """The API below `/v1`: who may ask what, what it answers, and that its document says so."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -15,10 +15,11 @@ from artifactstore.http.api import events, freshness
 from artifactstore.http.api.model import Route
 from artifactstore.http.api.routing import openapi_path
 from artifactstore.http.api.table import ROUTES
-from artifactstore.http.streams import STREAMS_MAX
+from artifactstore.http.streams import STREAMS_MAX, EventStreams
 from artifactstore.json_output import to_json
 from artifactstore.registry import Registry
 from artifactstore_protocols import manifest
+from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.tokens import SCOPES
 from integration.http.described import Described, bearer, path_of
 from integration.http.serving import GUARD_S, Answer, ask, connect, read_events, request
@@ -284,6 +285,48 @@ async def test_a_stream_ends_before_the_next_event_once_its_token_is_revoked(
             rest = b"".join([part async for part in stream])
     assert b"a-secret" not in rest
     assert rest.endswith(b"0\r\n\r\n")
+
+
+async def test_a_stream_gives_its_place_back_when_its_client_goes(
+    filled: Described, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back = trio.Event()
+    give_back = EventStreams.give_back
+
+    def gives_back(self: EventStreams) -> None:
+        give_back(self)
+        given_back.set()
+
+    monkeypatch.setattr(EventStreams, "give_back", gives_back)
+    with trio.fail_after(GUARD_S):
+        async with await connect(filled.service.url) as stream:
+            headers = (*bearer(filled.secrets["read"]), ("Accept", "text/event-stream"))
+            await stream.send_all(request("/v1/events", headers=headers))
+            await read_events(stream, 1)
+            assert not given_back.is_set()
+        await given_back.wait()
+
+
+async def test_no_events_are_read_for_a_client_that_has_gone(
+    filled: Described, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, ended = trio.Event(), trio.Event()
+
+    async def read_for_ever(_registry: Registry, _since: int = 0, *, limit: int) -> Sequence[StoredEvent]:
+        assert limit
+        reading.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(Registry, "read_events", read_for_ever)
+    with trio.fail_after(GUARD_S):
+        async with await connect(filled.service.url) as stream:
+            await stream.send_all(request("/v1/events", headers=bearer(filled.secrets["read"])))
+            await reading.wait()
+            assert not ended.is_set()
+        await ended.wait()
 
 
 async def test_as_many_streams_are_open_as_may_be(filled: Described, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,9 @@ objects, which name contents of all packages. Only a token with the scope `admin
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Final, cast
 
@@ -16,6 +17,7 @@ from msgspec import Meta, Struct
 from artifactstore.environment import in_thread
 from artifactstore.http.api.model import EVENT_STREAM, JSON_LINES, Call, FreshQuery, RawReply
 from artifactstore.http.api.problems import Problem
+from artifactstore.http.api.sending import while_connected
 from artifactstore.http.shortcut import HEADERS, Receive, Scope, Send
 from artifactstore.json_output import Json, event_to_json, json_text
 from artifactstore.registry import event_store
@@ -166,16 +168,11 @@ def _once(call: Call, sight: _Sight, after: int, limit: int) -> RawReply:
             left -= len(texts[:left])
             at = page[-1].sequence
 
-    async def send_all(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await _begin(send, JSON_LINES, {})
-        if not call.is_head:
-            async with aclosing(lines()) as found:
-                async for part in found:
-                    if part:
-                        await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+    async def work(send: Send) -> None:
+        async with aclosing(lines()) as found:
+            await _send_all(call, send, JSON_LINES, {}, found)
 
-    return send_all
+    return _while_connected(work)
 
 
 def _stream(call: Call, sight: _Sight, after: int) -> RawReply:
@@ -190,24 +187,38 @@ def _stream(call: Call, sight: _Sight, after: int) -> RawReply:
             checked_at = trio.current_time()
         return b"" if text is None else f"id: {stored.sequence}\ndata: {text}\n\n".encode()
 
-    async def send_all(_scope: Scope, _receive: Receive, send: Send) -> None:
+    async def work(send: Send) -> None:
         if not call.streams.take():
             detail = "As many streams are open as may be; ask again later."
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_streams", detail)
         try:
-            await _begin(send, EVENT_STREAM, _STREAM_HEADERS)
-            if not call.is_head:
-                # A token that was revoked or has expired ends the stream before the next event.
-                with suppress(TokenInvalid):
-                    async with aclosing(call.streams.follow(after, message)) as parts:
-                        async for part in parts:
-                            if part:
-                                await send({"type": "http.response.body", "body": part, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            async with aclosing(call.streams.follow(after, message)) as parts:
+                await _send_all(call, send, EVENT_STREAM, _STREAM_HEADERS, parts)
         finally:
             call.streams.give_back()
 
+    return _while_connected(work)
+
+
+def _while_connected(work: Callable[[Send], Awaitable[None]]) -> RawReply:
+    """Return an answer that `work` sends, and that ends when the client goes: its place is then free at once."""
+
+    async def send_all(_scope: Scope, receive: Receive, send: Send) -> None:
+        await while_connected(receive, partial(work, send))
+
     return send_all
+
+
+async def _send_all(
+    call: Call, send: Send, media_type: str, more: Mapping[str, str], parts: AsyncIterator[bytes]
+) -> None:
+    await _begin(send, media_type, more)
+    if not call.is_head:
+        with suppress(TokenInvalid):  # a token that was revoked or has expired ends the answer before the next event
+            async for part in parts:
+                if part:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _begin(send: Send, media_type: str, more: Mapping[str, str]) -> None:
