@@ -166,6 +166,21 @@ async def test_a_package_that_is_gone_has_no_bytes(stored: Stored) -> None:
         assert (answer.status, answer.json["code"]) == (410, "package_gone"), target
 
 
+async def test_a_purged_content_is_gone_for_every_request(stored: Stored) -> None:
+    registry = stored.service.registry
+    targets = ("files/a.txt", "files/large.bin", "archive.tar", "archive.zip")
+    tags = [(await stored.get(target, "HEAD")).headers["etag"] for target in targets]
+    purged = [
+        (await registry.get_file_record(stored.package_id, path)).content_address for path in ("a.txt", "large.bin")
+    ]
+    await registry.purge(purged, reason="a test", confirm=purged)
+    for target, etag in zip(targets, tags, strict=True):
+        for answer in (await stored.get(target), await stored.get(target, If_None_Match=etag)):
+            assert (answer.status, answer.json["code"]) == (410, "content_purged"), target
+        assert (await stored.get(target, "HEAD")).status == 410, target
+    assert (await stored.get("archive.tar?subtree=img", "HEAD")).status == 200
+
+
 @pytest.mark.parametrize("form", ["tar", "zip"])
 async def test_an_archive_has_the_bytes_of_an_export(stored: Stored, form: Any) -> None:  # noqa: ANN401 - a literal
     for subtree in ("", "img", "a.txt"):

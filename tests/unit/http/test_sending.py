@@ -170,7 +170,7 @@ def reads_of(content: bytes, *, opened: list[bool] | None = None) -> PackageRead
     async def read_objects(_addresses: Sequence[str]) -> Sequence[bytes | StorageError]:
         return [content]
 
-    return PackageReads(*cast("Any", (None, open_object, read_objects, None, None)))
+    return PackageReads(*cast("Any", (None, open_object, read_objects, None, None, None)))
 
 
 async def read(file: FileRecord, ranges: Sequence[ByteRange], reads: PackageReads) -> bytes:

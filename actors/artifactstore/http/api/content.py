@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from functools import partial
 from http import HTTPStatus
+from itertools import batched
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -59,6 +60,8 @@ ARCHIVES_MAX: Final = 4
 
 _LOOKUPS_MAX: Final = 2
 """The most packages whose entries are read at once to follow a link."""
+
+_CHECKED_AT_ONCE: Final = 500
 
 _HEADERS: Final = {
     **HEADERS,
@@ -119,6 +122,7 @@ async def get_file(call: Call, _query: FreshQuery) -> RawReply:
 
     async def reply(_scope: Scope, receive: Receive, send: Send) -> None:
         if call.is_head or decision.status == HTTPStatus.NOT_MODIFIED:
+            await package_reads(call.registry).check_contents([file.content_address])  # as for the bytes
             await send_head(send, HTTPStatus(decision.status), headers)
         else:
             await while_connected(receive, partial(work, send))
@@ -155,6 +159,10 @@ def _archived(form: ArchiveForm, call: Call, query: ArchiveQuery) -> RawReply:
                 "ETag": etag,
             }
             if call.is_head or decision.status == HTTPStatus.NOT_MODIFIED:
+                for some in batched(
+                    (each.content_address for each in entries if each.kind == "file"), _CHECKED_AT_ONCE
+                ):
+                    await reads.check_contents(some)
                 await send_head(send, HTTPStatus(decision.status), headers)
                 return
             pieces = archive(entries, form, reads.whole_object, reads.read_objects, None)
