@@ -1,7 +1,8 @@
 """The API below `/v1`: who may ask what, what it answers, and that its document says so."""
 
 import json
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -11,7 +12,7 @@ from blake3 import blake3
 from openapi_spec_validator import validate
 
 from artifactstore.http import problems as page_problems
-from artifactstore.http.api import events, freshness
+from artifactstore.http.api import events, freshness, sending
 from artifactstore.http.api.model import Route
 from artifactstore.http.api.routing import openapi_path
 from artifactstore.http.api.table import ROUTES
@@ -19,6 +20,7 @@ from artifactstore.http.streams import STREAMS_MAX, EventStreams
 from artifactstore.json_output import to_json
 from artifactstore.registry import Registry
 from artifactstore_protocols import manifest
+from artifactstore_protocols.event_types import UnknownEventType
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.tokens import SCOPES
 from integration.http.described import Described, bearer, path_of
@@ -327,6 +329,69 @@ async def test_no_events_are_read_for_a_client_that_has_gone(
             await reading.wait()
             assert not ended.is_set()
         await ended.wait()
+
+
+async def test_the_log_is_sent_in_parts_to_a_few_and_not_beyond_the_limit(
+    filled: Described, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = (await filled.ask("/v1/events")).body
+    lines = everything.splitlines(keepends=True)
+    monkeypatch.setattr(events, "_PART_BYTES", 100)
+    monkeypatch.setattr(events, "_LARGE_BYTES", 1)  # each event is a batch
+    assert (await filled.ask("/v1/events")).body == everything
+    converted = list[int]()
+    in_thread = events.in_thread
+
+    async def counted(work: Callable[[], Any]) -> object:
+        converted.append(1)
+        return await in_thread(work)
+
+    monkeypatch.setattr(events, "in_thread", counted)
+    assert (await filled.ask("/v1/events?limit=2")).body == b"".join(lines[:2])
+    assert len(converted) == 4, "nothing is put into JSON for an answer that is full"
+    answer = await ask(filled.service.url, "/v1/events", headers=bearer(filled.secrets["all"]))
+    assert answer.body == everything
+    monkeypatch.setattr(sending, "PLACE_WAIT_S", 0.01)
+    places = sending.Places(1)
+    monkeypatch.setattr(events, "_lines", places)
+    async with places.taken():
+        refused = await filled.ask("/v1/events")
+        assert (refused.status, refused.json["code"]) == (503, "too_many_downloads")
+    assert (await filled.ask("/v1/events")).body == everything
+
+
+async def test_events_and_history_are_converted_beside_the_event_loop(
+    filled: Described, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = StoredEvent.decode
+    decoding = set[threading.Thread]()
+
+    def decodes(self: StoredEvent) -> object:
+        decoding.add(threading.current_thread())
+        return decode(self)
+
+    monkeypatch.setattr(StoredEvent, "decode", decodes)
+    for target in ("/v1/events", "/v1/packages/a-1/history"):
+        decoding.clear()
+        assert (await filled.ask(target, "read")).body
+        assert decoding
+        assert threading.current_thread() not in decoding
+
+
+async def test_an_event_of_a_later_release_is_left_out(filled: Described, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = StoredEvent.decode
+    later = {"v1.files.ingested", "v1.tag.set"}  # the subject of the one is a package
+
+    def decodes(self: StoredEvent) -> object:
+        if self.event.type in later:
+            raise UnknownEventType(self.event.type, self.sequence)
+        return decode(self)
+
+    before = [json.loads(line) for line in (await filled.ask("/v1/events", "read")).body.splitlines()]
+    monkeypatch.setattr(StoredEvent, "decode", decodes)
+    for target in ("/v1/events", "/v1/events?package=a-1"):
+        seen = [json.loads(line) for line in (await filled.ask(target, "read")).body.splitlines()]
+        assert seen == [each for each in before if each["type"] not in later]
 
 
 async def test_as_many_streams_are_open_as_may_be(filled: Described, monkeypatch: pytest.MonkeyPatch) -> None:
