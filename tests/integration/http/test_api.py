@@ -430,6 +430,8 @@ WRONG: Mapping[str, tuple[str, tuple[tuple[str, str], ...], int, str]] = {
     "no query": ("/v1/packages?&", (), 400, "invalid_value"),
     "no time": ("/v1/packages?since=yesterday", (), 400, "invalid_value"),
     "no metadata": ("/v1/packages?meta=x", (), 400, "invalid_value"),
+    "a NUL in a tag": ("/v1/tags?after=%00", (), 400, "invalid_value"),
+    "a NUL in a hold": ("/v1/packages/a-1/holds?after=%00", (), 400, "invalid_value"),
     "no path": ("/v1/packages/a-1/files?after=..", (), 400, "path_refused"),
     "no form of a reference": ("/v1/packages/a-1@soon", (), 400, "invalid_value"),
     "a NUL": ("/v1/packages/%00", (), 404, "package_not_found"),
