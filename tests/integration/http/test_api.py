@@ -11,6 +11,7 @@ import trio
 from blake3 import blake3
 from openapi_spec_validator import validate
 
+from artifactstore import environment
 from artifactstore.http import problems as page_problems
 from artifactstore.http.api import events, freshness, sending
 from artifactstore.http.api.model import Route
@@ -202,6 +203,21 @@ async def test_files_come_in_pages_and_the_manifest_in_the_form_that_is_accepted
     assert (await filled.ask("/v1/packages/a-1/manifest", "read", headers=[("Accept", "text/html")])).status == 406
 
 
+async def test_a_manifest_has_its_digest_also_if_the_package_was_just_finalized(
+    filled: Described, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package_id = (await filled.service.registry.create_package("a-new")).package_id
+    read = Registry.get_manifest_bytes
+
+    async def finalize_and_read(self: Registry, package: str, form: Any = "cbor") -> bytes:  # noqa: ANN401 - a literal
+        await self.finalize_package(package)
+        return await read(self, package, form)
+
+    monkeypatch.setattr(Registry, "get_manifest_bytes", finalize_and_read)
+    answer = await filled.ask(f"/v1/packages/{package_id}/manifest", "read", headers=[("Accept", "application/cbor")])
+    assert answer.headers["artifactstore-manifest-digest"] == f"blake3:{blake3(answer.body).hexdigest()}"
+
+
 async def test_what_keeps_a_package_and_what_became_of_it(filled: Described) -> None:
     registry = filled.service.registry
     record = await registry.get_package("a-1")
@@ -340,7 +356,7 @@ async def test_the_log_is_sent_in_parts_to_a_few_and_not_beyond_the_limit(
     monkeypatch.setattr(events, "_LARGE_BYTES", 1)  # each event is a batch
     assert (await filled.ask("/v1/events")).body == everything
     converted = list[int]()
-    in_thread = events.in_thread
+    in_thread = environment.in_thread
 
     async def counted(work: Callable[[], Any]) -> object:
         converted.append(1)

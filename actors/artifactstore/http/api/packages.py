@@ -158,8 +158,11 @@ async def list_files(call: Call, query: FilesQuery) -> Answer:
 async def get_manifest(call: Call, _query: FreshQuery) -> Answer:
     """Answer with the manifest, in the form that the client prefers."""
     form: Literal["cbor", "json"] = "cbor" if call.media_type == CBOR else "json"
-    manifest = await call.registry.get_manifest_bytes(call.package.package_id, form)
-    return Answer(manifest, headers={"Artifactstore-Manifest-Digest": cast("str", call.package.manifest_digest)})
+    package = call.package
+    manifest = await call.registry.get_manifest_bytes(package.package_id, form)
+    if package.manifest_digest is None:  # it was finalized since it was found
+        package = await event_store(call.registry).package(package.package_id)
+    return Answer(manifest, headers={"Artifactstore-Manifest-Digest": cast("str", package.manifest_digest)})
 
 
 async def explain_retention(call: Call, _query: FreshQuery) -> Answer:
