@@ -370,7 +370,7 @@ async def test_the_log_is_sent_in_parts_to_a_few_and_not_beyond_the_limit(
     monkeypatch.setattr(sending, "PLACE_WAIT_S", 0.01)
     places = sending.Places(1)
     monkeypatch.setattr(events, "_lines", places)
-    async with places.taken():
+    async with places.taken("other"):
         refused = await filled.ask("/v1/events")
         assert (refused.status, refused.json["code"]) == (503, "too_many_downloads")
     assert (await filled.ask("/v1/events")).body == everything

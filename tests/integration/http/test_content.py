@@ -156,7 +156,7 @@ async def test_a_package_is_read_only_to_follow_a_link(stored: Stored, monkeypat
     places = sending.Places(1)
     monkeypatch.setattr(content, "_lookups", places)
     expected = {"nothing": 404, "a.txt/below": 404, "img/no": 404, "im": 404, "img": 409, "hollow": 409, "a.txt": 200}
-    async with places.taken():
+    async with places.taken("other"):
         for path, status in expected.items():
             assert (await stored.get(f"files/{path}")).status == status, path
         for path in ("latest", "pictures/dot.svg", "pictures/no", "dead"):
@@ -276,6 +276,22 @@ async def test_nothing_is_read_for_a_client_that_has_gone(huge: Stored, closing:
         await closing.wait()
 
 
+async def test_a_download_ends_when_its_token_is_revoked(huge: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "RECHECK_S", 0.0)
+    path = f"/v1/packages/{huge.package_id}/files/zeros"
+    with trio.fail_after(GUARD_S):
+        async with await connect(huge.service.url) as stream:
+            await stream.send_all(request(path, headers=huge.fields()))
+            received = len(await stream.receive_some())
+            await huge.service.registry.revoke_token("reader", reason="a test")
+            try:
+                while part := await stream.receive_some():
+                    received += len(part)
+            except trio.BrokenResourceError:
+                pass
+            assert received < 48 << 20
+
+
 async def test_a_client_that_takes_nothing_is_left(
     huge: Stored, closing: trio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,7 +316,7 @@ async def test_a_request_waits_for_a_place_and_is_refused_in_the_end(
     for name, target in (("_files", "files/a.txt"), ("_archives", "archive.tar")):
         places = sending.Places(1)
         monkeypatch.setattr(content, name, places)
-        async with places.taken():
+        async with places.taken("other"):
             answer = await stored.get(target)
             assert (answer.status, answer.json["code"]) == (503, "too_many_downloads")
             assert answer.headers["retry-after"]

@@ -15,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from artifactstore.http.api import file_bytes
 from artifactstore.http.api.file_bytes import bytes_of_ranges, parts_boundary, parts_bytes
 from artifactstore.http.api.problems import Problem
-from artifactstore.http.api.sending import PLACE_WAIT_S, Places, send_body, while_connected
+from artifactstore.http.api.sending import PLACE_WAIT_S, RECHECK_S, Places, send_body, while_allowed, while_connected
 from artifactstore.http.streams import EventStreams
 from artifactstore.registry import PackageReads
 from artifactstore_protocols.http_ranges import ByteRange, requested_ranges
@@ -23,6 +23,7 @@ from artifactstore_protocols.identity import digests_of
 from artifactstore_protocols.packages import ProjectionDamaged
 from artifactstore_protocols.records import FileRecord
 from artifactstore_protocols.storage import ObjectDamaged, StorageError
+from artifactstore_protocols.tokens import TokenInvalid
 
 CHUNK = 16
 
@@ -115,15 +116,15 @@ async def test_an_answer_does_not_begin_before_its_first_piece_is_there() -> Non
 
 async def test_a_place_is_waited_for_and_not_for_ever(autojump_clock: MockClock) -> None:
     places = Places(1)
-    async with places.taken():
+    async with places.taken("other"):
         began = trio.current_time()
         with pytest.raises(Problem) as refused:
-            async with places.taken():
+            async with places.taken("other"):
                 raise AssertionError
         assert trio.current_time() - began == PLACE_WAIT_S
     assert refused.value.status == HTTPStatus.SERVICE_UNAVAILABLE
     assert "Retry-After" in refused.value.headers
-    async with places.taken():
+    async with places.taken("other"):
         pass
 
 
@@ -150,6 +151,43 @@ async def test_events_that_a_client_does_not_see_do_not_silence_its_stream(autoj
         assert (await anext(parts)).startswith(b"retry: ")
         with trio.fail_after(100):
             assert [await anext(parts) for _ in range(3)] == [b": still here\n\n"] * 3
+
+
+async def test_no_token_holds_more_than_half_of_the_places(autojump_clock: MockClock) -> None:
+    places = Places(4)
+    async with places.taken("one"), places.taken("one"):
+        for _ in range(2):
+            with pytest.raises(Problem):
+                async with places.taken("one"):
+                    raise AssertionError
+            async with places.taken("two"), places.taken("two"):
+                with pytest.raises(Problem):
+                    async with places.taken("three"):
+                        raise AssertionError
+    async with places.taken("one"), places.taken("one"):
+        pass
+
+
+async def test_an_answer_ends_when_its_token_does(autojump_clock: MockClock) -> None:
+    sent: list[dict[str, Any]] = []
+    checked: list[float] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        await trio.sleep(RECHECK_S / 2)
+        sent.append(message)
+
+    async def recheck() -> None:
+        checked.append(trio.current_time())
+        if len(checked) == 2:
+            raise TokenInvalid
+
+    began = trio.current_time()
+    allowed = while_allowed(send, recheck)
+    async with aclosing(pieces_of(*[b"piece"] * 20)) as pieces:
+        with pytest.raises(TokenInvalid):
+            await send_body(allowed, HTTPStatus.OK, {}, pieces)
+    assert [at - began for at in checked] == [RECHECK_S, 2 * RECHECK_S]
+    assert len(sent) == 4, "each message takes half of that time"
 
 
 def record_of(content: bytes) -> FileRecord:

@@ -18,7 +18,7 @@ from artifactstore.environment import in_thread
 from artifactstore.http.api.file_bytes import bytes_of_ranges, parts_boundary, parts_bytes
 from artifactstore.http.api.model import Call, FreshQuery, RawReply
 from artifactstore.http.api.problems import Problem
-from artifactstore.http.api.sending import Places, send_body, send_head, while_connected
+from artifactstore.http.api.sending import Places, send_body, send_head, while_allowed, while_connected
 from artifactstore.http.shortcut import HEADERS, Receive, Scope, Send
 from artifactstore.package_export import ArchiveForm, archive, outline
 from artifactstore.refusals import FileNotInPackage, LinkLeadsNowhere
@@ -120,11 +120,11 @@ async def get_file(call: Call, _query: FreshQuery) -> RawReply:
             return
         ranges = decision.ranges or (ByteRange(0, file.size_bytes),)
         pieces = bytes_of_ranges(file, ranges, reads)
-        async with _files.taken(), aclosing(pieces):
+        async with _files.taken(call.grant.name), aclosing(pieces):
             await send_body(send, HTTPStatus(decision.status), headers, pieces)
 
     async def reply(_scope: Scope, receive: Receive, send: Send) -> None:
-        await while_connected(receive, partial(work, send))
+        await while_connected(receive, partial(work, while_allowed(send, call.recheck)))
 
     return reply
 
@@ -144,7 +144,7 @@ def _archived(form: ArchiveForm, call: Call, query: ArchiveQuery) -> RawReply:
     name = (query.subtree or call.package.name).rpartition("/")[2]
 
     async def work(send: Send) -> None:
-        async with _archives.taken():
+        async with _archives.taken(call.grant.name):
             entries = await reads.chosen_entries(call.package.package_id, ExportChoice(query.subtree))
             known = await in_thread(partial(outline, entries, form))
             etag = entity_tag(f"{form}:{known.digest}")
@@ -169,7 +169,7 @@ def _archived(form: ArchiveForm, call: Call, query: ArchiveQuery) -> RawReply:
                 await send_body(send, HTTPStatus.OK, headers, pieces)
 
     async def reply(_scope: Scope, receive: Receive, send: Send) -> None:
-        await while_connected(receive, partial(work, send))
+        await while_connected(receive, partial(work, while_allowed(send, call.recheck)))
 
     return reply
 
@@ -187,7 +187,7 @@ async def _file_at(call: Call, path: str) -> FileRecord:
         return found
     if not await _meets_a_link(call, path):
         raise _no_file(package_id, path) if await _is_directory(call, path) else FileNotInPackage(package_id, path)
-    async with _lookups.taken():
+    async with _lookups.taken(call.grant.name):
         package = await call.registry.open_package(package_id)
         place = await in_thread(partial(package.opened.tree.resolve, path))
     if isinstance(place, Dead):

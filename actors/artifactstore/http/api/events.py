@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 from artifactstore.environment import in_thread
 from artifactstore.http.api.model import EVENT_STREAM, JSON_LINES, Call, FreshQuery, RawReply
 from artifactstore.http.api.problems import Problem
-from artifactstore.http.api.sending import Places, while_connected
+from artifactstore.http.api.sending import RECHECK_S, Places, while_allowed, while_connected
 from artifactstore.http.shortcut import HEADERS, Receive, Scope, Send
 from artifactstore.json_output import Json, event_to_json, json_text
 from artifactstore.registry import event_store
@@ -26,7 +26,6 @@ from artifactstore_protocols.event_types import EVENT_TYPES, PACKAGE_CREATED, Pa
 from artifactstore_protocols.events import SEQUENCE_MAX, StoredEvent, parse_sequence
 from artifactstore_protocols.ids import is_id
 from artifactstore_protocols.packages import PackageNotFound
-from artifactstore_protocols.tokens import TokenInvalid
 
 __all__ = ["LINES_MAX", "RECHECK_S", "Event", "EventsQuery", "list_events"]
 
@@ -41,9 +40,6 @@ LINES_MAX: Final = 8
 """The most answers in JSON Lines that are sent at once. Each holds a page of the log and a part of its answer."""
 
 _lines = Places(LINES_MAX)  # of the process, whose memory they bound
-
-RECHECK_S: Final = 5.0
-"""A stream asks so often at most whether its token is still valid."""
 
 _STREAM_HEADERS: Final = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _LAST_ID: Final = "last-event-id"
@@ -220,8 +216,8 @@ def _once(call: Call, sight: _Sight, after: int, limit: int) -> RawReply:
         yield bytes(held)
 
     async def work(send: Send) -> None:
-        async with _lines.taken(), aclosing(lines()) as found:
-            await _send_all(call, send, JSON_LINES, {}, found)
+        async with _lines.taken(call.grant.name), aclosing(lines()) as found:
+            await _send_all(call, while_allowed(send, call.recheck), JSON_LINES, {}, found)
 
     return _while_connected(work)
 
@@ -234,7 +230,7 @@ def _stream(call: Call, sight: _Sight, after: int) -> RawReply:
         nonlocal checked_at
         texts = await sight.texts_of([stored])
         if texts and trio.current_time() - checked_at >= RECHECK_S:
-            await call.recheck()
+            await call.recheck()  # for a token that was revoked or has expired, this ends the stream
             checked_at = trio.current_time()
         return "".join(f"id: {stored.sequence}\ndata: {text}\n\n" for text in texts).encode()
 
@@ -265,10 +261,9 @@ async def _send_all(
 ) -> None:
     await _begin(send, media_type, more)
     if not call.is_head:
-        with suppress(TokenInvalid):  # a token that was revoked or has expired ends the answer before the next event
-            async for part in parts:
-                if part:
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
+        async for part in parts:
+            if part:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 

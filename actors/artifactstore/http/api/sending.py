@@ -4,24 +4,30 @@ Hypercorn returns from `send` when the connection has taken the bytes, so a slow
 nothing else. It does not end an answer whose client has gone, and it says so only to those who listen.
 """
 
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import trio
 
 from artifactstore.http.api.problems import Problem
 from artifactstore.http.shortcut import Receive, Send
 
-__all__ = ["PLACE_WAIT_S", "Places", "send_body", "send_head", "while_connected"]
+__all__ = ["PLACE_WAIT_S", "RECHECK_S", "Places", "send_body", "send_head", "while_allowed", "while_connected"]
 
 PLACE_WAIT_S: Final = 10.0
 """How long a request waits for a place, in seconds, before it is refused."""
 
+RECHECK_S: Final = 5.0
+"""An answer asks so often at most whether its token is still valid."""
+
 
 class Places:
     """The places for answers of one kind. Each holds memory while it is sent, so there is a limit.
+
+    No token holds more than half of them, so none keeps all others out.
 
     Args:
         most: the number of places.
@@ -29,23 +35,54 @@ class Places:
 
     def __init__(self, most: int) -> None:
         self._free = trio.Semaphore(most, max_value=most)
+        self._most_each = max(1, most // 2)
+        self._of_holders: dict[str, trio.Semaphore] = {}
+        self._asking = Counter[str]()
 
     @asynccontextmanager
-    async def taken(self) -> AsyncGenerator[None]:
+    async def taken(self, holder: str) -> AsyncGenerator[None]:
         """Take a place for a while.
+
+        Args:
+            holder: the name of the token.
 
         Raises:
             Problem: no place was free in time.
         """
-        with trio.move_on_after(PLACE_WAIT_S) as waiting:
-            await self._free.acquire()
-        if waiting.cancelled_caught:
-            detail = "The service sends as many answers of this kind as it may; ask again later."
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_downloads", detail)
+        own = self._of_holders.setdefault(holder, trio.Semaphore(self._most_each))
+        self._asking[holder] += 1
         try:
-            yield
+            async with AsyncExitStack() as held:
+                with trio.move_on_after(PLACE_WAIT_S) as waiting:
+                    await held.enter_async_context(own)
+                    await held.enter_async_context(self._free)
+                if waiting.cancelled_caught:
+                    detail = "The service sends as many answers of this kind as it may; ask again later."
+                    raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_downloads", detail)
+                yield
         finally:
-            self._free.release()
+            self._asking[holder] -= 1
+            if not self._asking[holder]:
+                del self._asking[holder], self._of_holders[holder]
+
+
+def while_allowed(send: Send, recheck: Callable[[], Awaitable[object]]) -> Send:
+    """Return `send` with a check, every `RECHECK_S`, of whether the token is still valid.
+
+    Args:
+        send: sends a part of an answer.
+        recheck: raises an error once the token is not valid any more. The answer then ends before its end.
+    """
+    checked_at = trio.current_time()
+
+    async def send_part(message: dict[str, Any]) -> None:
+        nonlocal checked_at
+        if trio.current_time() - checked_at >= RECHECK_S:
+            await recheck()
+            checked_at = trio.current_time()
+        await send(message)
+
+    return send_part
 
 
 async def while_connected(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
