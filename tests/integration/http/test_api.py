@@ -364,7 +364,7 @@ async def test_the_log_is_sent_in_parts_to_a_few_and_not_beyond_the_limit(
 
     monkeypatch.setattr(events, "in_thread", counted)
     assert (await filled.ask("/v1/events?limit=2")).body == b"".join(lines[:2])
-    assert len(converted) == 4, "nothing is put into JSON for an answer that is full"
+    assert len(converted) == 6, "nothing is put into JSON for an answer that is full"
     answer = await ask(filled.service.url, "/v1/events", headers=bearer(filled.secrets["all"]))
     assert answer.body == everything
     monkeypatch.setattr(sending, "PLACE_WAIT_S", 0.01)
@@ -392,6 +392,27 @@ async def test_events_and_history_are_converted_beside_the_event_loop(
         assert (await filled.ask(target, "read")).body
         assert decoding
         assert threading.current_thread() not in decoding
+
+
+async def test_parents_are_those_that_the_token_may_read(filled: Described) -> None:
+    registry = filled.service.registry
+    mine, other = [await registry.get_package(name) for name in ("a-1", "b-1")]
+    child = await registry.create_package("a-child", parents=["a-1", "b-1"])
+    await registry.finalize_package(child.package_id)
+    head = (await whole_log(registry))[-1].sequence
+    for target in (
+        "/v1/packages/a-child",
+        "/v1/packages?name=a-child",
+        "/v1/packages/a-child/retention",
+        "/v1/events?package=a-child",
+    ):
+        every, seen = (await filled.ask(target)).body, (await filled.ask(target, "read")).body
+        for body, shows in ((every, True), (seen, False)):
+            assert mine.package_id.encode() in body, target
+            assert (other.package_id.encode() in body) == shows, target
+            assert (str(other.manifest_digest).encode() in body) == shows, target
+    assert len((await filled.ask(f"/v1/events?package=a-child&after={head - 2}", "read")).body.splitlines()) == 2
+    assert other.package_id.encode() in (await filled.ask("/v1/packages/a-child/manifest", "read")).body
 
 
 async def test_an_event_of_a_later_release_is_left_out(filled: Described, monkeypatch: pytest.MonkeyPatch) -> None:

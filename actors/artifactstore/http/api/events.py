@@ -43,6 +43,7 @@ _lines = Places(LINES_MAX)  # of the process, whose memory they bound
 
 _STREAM_HEADERS: Final = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _LAST_ID: Final = "last-event-id"
+_PARENTS: Final = "parents"
 _STORED_BYTES: Final = "stored_bytes"
 
 
@@ -113,8 +114,31 @@ class _Sight:
         sees_all = self._grant.allows("admin")
         known = await _converted(wanted, lambda: [(each, found) for each in wanted if (found := _facts_of(each))])
         seen = [each for each, facts in known if await self._sees(facts, sees_all=sees_all)]
-        texts = await _converted(seen, lambda: [_text(each, whole=sees_all) for each in seen])
-        return [text for text in texts if text is not None]
+        shown = await _converted(seen, lambda: [found for each in seen if (found := _shown(each, whole=sees_all))])
+        if not sees_all:
+            shown = [await self._with_parents_seen(each) for each in shown]
+        return await _converted(seen, lambda: [json_text(each) for each in shown])
+
+    async def _with_parents_seen(self, shown: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Return an event without the parents that the token may not read, also in the package of a manifest."""
+        payload = shown["payload"]
+        if not isinstance(payload, Mapping):
+            return shown
+        kept = dict(payload)
+        if isinstance(parents := payload.get(_PARENTS), Mapping):
+            kept[_PARENTS] = await self._seen_of(parents)
+        package = payload.get("package")
+        if isinstance(package, Mapping) and isinstance(parents := package.get(_PARENTS), Mapping):
+            kept["package"] = {**package, _PARENTS: await self._seen_of(parents)}
+        return {**shown, "payload": kept}
+
+    async def _seen_of(self, parents: Mapping[str, Json]) -> Mapping[str, Json]:
+        seen = dict[str, Json]()
+        for package_id, digest in parents.items():
+            name = await self._name_of(package_id, None)
+            if name is not None and self._grant.allows("read", name):
+                seen[package_id] = digest
+        return seen
 
     async def _sees(self, facts: "_Facts", *, sees_all: bool) -> bool:
         if self._package_id not in {None, facts.package_id}:
@@ -178,12 +202,12 @@ def _facts_of(stored: StoredEvent) -> _Facts | None:
     return _Facts(package_id, payload.name if isinstance(payload, PackageCreated) else None)
 
 
-def _text(stored: StoredEvent, *, whole: bool) -> str | None:
+def _shown(stored: StoredEvent, *, whole: bool) -> Mapping[str, Json] | None:
     try:
         shown = cast("Mapping[str, Json]", event_to_json(stored))
     except UnknownEventType:
         return None
-    return json_text(shown if whole else _without_deduplication(shown))
+    return shown if whole else _without_deduplication(shown)
 
 
 def _without_deduplication(shown: Mapping[str, Json]) -> Mapping[str, Json]:

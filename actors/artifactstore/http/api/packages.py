@@ -5,11 +5,13 @@ from contextlib import aclosing
 from typing import Annotated, Final, Literal, cast
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from artifactstore import finding
 from artifactstore.environment import environment, in_thread
 from artifactstore.history import history_entry
 from artifactstore.http.api.model import CBOR, Answer, Call, FreshQuery
+from artifactstore.http.api.parents import with_parents_seen
 from artifactstore.registry import event_store
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.events import SEQUENCE_MAX
@@ -112,7 +114,7 @@ async def list_packages(call: Call, query: ListQuery) -> Answer:
     listing = PackageListing(where, query.sort, ascending=(query.sort == "name") != query.reverse)
     async with aclosing(finding.list_packages(store, listing, after=after, limit=query.limit + 1)) as found:
         packages = [each async for each in found]
-    items = packages[: query.limit]
+    items = await with_parents_seen(call, packages[: query.limit])
     return Answer(PackagesPage(items, items[-1].package_id if len(packages) > query.limit else None))
 
 
@@ -122,7 +124,8 @@ def _moment(text: str | None, now_us: int, *, end: bool) -> int | None:
 
 async def get_package(call: Call, _query: FreshQuery) -> Answer:
     """Answer with one package."""
-    return Answer(call.package)
+    (package,) = await with_parents_seen(call, [call.package])
+    return Answer(package)
 
 
 class FilesQuery(FreshQuery, frozen=True, forbid_unknown_fields=True):
@@ -167,7 +170,9 @@ async def get_manifest(call: Call, _query: FreshQuery) -> Answer:
 
 async def explain_retention(call: Call, _query: FreshQuery) -> Answer:
     """Answer with what keeps a package, or let it go."""
-    return Answer(await call.registry.explain_retention(call.package.package_id))
+    report = await call.registry.explain_retention(call.package.package_id)
+    (package,) = await with_parents_seen(call, [report.package])
+    return Answer(replace(report, package=package))
 
 
 class HoldsQuery(FreshQuery, frozen=True, forbid_unknown_fields=True):
