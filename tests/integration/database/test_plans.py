@@ -73,9 +73,12 @@ async def plan(
     return [row[0] for row in (await connection.execute(text(f"EXPLAIN {sql}"))).all()]
 
 
+@pytest.mark.parametrize("within", [None, ["night*", "a"]], ids=["among all", "within globs"])
 @pytest.mark.parametrize("wanted", QUESTIONS, ids=repr)
-async def test_a_package_is_found_by_an_index(database: Database, wanted: PackageQuery) -> None:
-    for selected in queries_for(wanted):
+async def test_a_package_is_found_by_an_index(
+    database: Database, wanted: PackageQuery, within: list[str] | None
+) -> None:
+    for selected in queries_for(wanted, within):
         await check_plan(database, selected, "artifact_packages")
 
 

@@ -12,6 +12,7 @@ from blake3 import blake3
 from openapi_spec_validator import validate
 
 from artifactstore import environment
+from artifactstore.database.queries import lookup
 from artifactstore.http import problems as page_problems
 from artifactstore.http.api import events, freshness, sending
 from artifactstore.http.api.model import Route
@@ -23,6 +24,7 @@ from artifactstore.registry import Registry
 from artifactstore_protocols import manifest
 from artifactstore_protocols.event_types import UnknownEventType
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.records import PackageRecord
 from artifactstore_protocols.tokens import SCOPES
 from integration.http.described import Described, bearer, path_of
 from integration.http.serving import GUARD_S, Answer, ask, connect, read_events, request
@@ -182,6 +184,26 @@ async def test_a_reference_means_a_package_that_the_token_may_read(filled: Descr
         assert (answer.status, answer.json["code"]) == (404, "package_not_found"), text
         assert "tag" not in answer.json["detail"], text
     assert (await filled.ask("/v1/packages/on-a", "read")).json["detail"].endswith("write 'tag:on-a'")
+
+
+async def test_a_search_reads_no_package_out_of_sight(filled: Described, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = filled.service.registry
+    mine, other = [await registry.get_package(name) for name in ("a-1", "b-1")]
+    assert mine.tree_digest == other.tree_digest
+    package_in = lookup.package_in
+    read: list[str] = []
+
+    def counted(row: Any) -> PackageRecord:  # noqa: ANN401 - a row of a query
+        found = package_in(row)
+        read.append(found.name)
+        return found
+
+    monkeypatch.setattr(lookup, "package_in", counted)
+    tree, digest, other_id = mine.tree_digest, other.manifest_digest, other.package_id
+    assert (await filled.ask(f"/v1/packages/tree:{tree}", "read")).json["name"] == "a-1"
+    for text in (f"manifest:{digest}", "tag:on-b", other_id, other_id[-8:], "b-1"):
+        assert (await filled.ask(f"/v1/packages/{text}", "read")).status == 404
+    assert set(read) == {"a-1"}
 
 
 async def test_files_come_in_pages_and_the_manifest_in_the_form_that_is_accepted(filled: Described) -> None:

@@ -11,7 +11,8 @@ from artifactstore.database.queries.entries import (
     find_entries,
     list_files,
 )
-from artifactstore.database.queries.listing import glob_condition, listing_query, packages
+from artifactstore.database.queries.glob_conditions import glob_condition
+from artifactstore.database.queries.listing import listing_query, packages
 from artifactstore.database.queries.lookup import find_package, manifest_bytes, package, queries_for, readable_package
 from artifactstore.database.queries.names import (
     metadata_schema,

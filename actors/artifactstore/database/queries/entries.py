@@ -12,7 +12,8 @@ from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Query, Steps, lookup, query, run, wanted
 from artifactstore.database.files import address_in, content_columns, entry_in, path_of
 from artifactstore.database.name_keys import name_key
-from artifactstore.database.queries.listing import conditions, glob_condition
+from artifactstore.database.queries.glob_conditions import glob_condition
+from artifactstore.database.queries.listing import conditions
 from artifactstore.database.queries.lookup import IS_NOT_GONE, LISTED_AT_ONCE, number_of, package_in, package_query
 from artifactstore.database.queries.objects import digest_in, primary_digests
 from artifactstore.database.rare_names import is_name, numbers_with_rare_name

@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 
 from msgspec import structs
-from sqlalchemy import ColumnElement, Select, and_, false, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, select, tuple_
 
 from artifactstore.database.asyncio_core import AsyncConnection
+from artifactstore.database.queries.glob_conditions import glob_condition, within_condition
 from artifactstore.database.queries.lookup import IS_NOT_GONE, LISTED_AT_ONCE, package_in, package_query
 from artifactstore.database.schema import LIVE
-from artifactstore_protocols.globs import beginning_of, end_of_texts, is_literal, like_pattern
+from artifactstore_protocols.globs import is_literal
 from artifactstore_protocols.metadata import search_term
 from artifactstore_protocols.package_listing import PackageFilter, PackageListing, SortKey, position_of
 from artifactstore_protocols.records import PackageRecord
 from artifactstore_protocols.views import PACKAGES, PARENTS, TAGS, VALUES
 
-__all__ = ["conditions", "glob_condition", "listing_query", "packages"]
+__all__ = ["conditions", "listing_query", "packages"]
 
 _others = LIVE[VALUES].alias("others")
 _packages = LIVE[PACKAGES]
@@ -85,7 +86,7 @@ def conditions(where: PackageFilter, sort: SortKey, *, joined: bool = False) -> 
         alone = len(where.within) == 1 and where.name is None
         in_order = alone and (sort == "name" or (sort == "created" and is_literal(where.within[0])))
         name = columns.name if in_order else columns.name.concat("")
-        found.append(or_(false(), *(glob_condition(name, glob) for glob in where.within)))
+        found.append(within_condition(name, where.within))
     if where.status is None:
         found.append(IS_NOT_GONE)
     for column, value in (
@@ -118,16 +119,3 @@ def _terms(where: PackageFilter) -> list[str]:
     """Return the terms of the metadata that a filter wants."""
     terms = (search_term(key, value) for key, value in where.metadata.items())
     return [term for term in terms if term is not None]
-
-
-def glob_condition(column: ColumnElement[str], glob: str) -> ColumnElement[bool]:
-    """Return a condition that every text meets which the glob matches, and which an index on the column serves."""
-    if is_literal(glob):
-        return column == glob
-    conditions: list[ColumnElement[bool]] = [column.like(like_pattern(glob), escape="\\")]
-    start = beginning_of(glob)
-    if start:
-        conditions.append(column >= start)
-    if (end := end_of_texts(start)) is not None:
-        conditions.append(column < end)
-    return and_(*conditions)

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, func, literal_c
 from artifactstore.database.annotations import annotations_column, annotations_in, parents_column, parents_in
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.cells import DamagedCell, time_in
+from artifactstore.database.queries.glob_conditions import within_condition
 from artifactstore.database.schema import LIVE, events
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical
@@ -132,7 +133,7 @@ async def _matching(connection: AsyncConnection, wanted: PackageQuery, where: Pa
         return ()
     needed = 1 if isinstance(wanted, ByDigest) else CANDIDATES_MAX + 1 if isinstance(wanted, ByPartOfId) else None
     found: dict[str, PackageRecord] = {}
-    for selected in queries_for(wanted):
+    for selected in queries_for(wanted, where.within):
         page, accepted, offset = selected, 0, 0
         while True:
             records = [package_in(row) for row in await connection.execute(page)]
@@ -148,8 +149,20 @@ async def _matching(connection: AsyncConnection, wanted: PackageQuery, where: Pa
     return sorted(found.values(), key=lambda record: -record.created_sequence)
 
 
-def queries_for(wanted: PackageQuery) -> Sequence[Select[tuple[object, ...]]]:
-    """Return the SQL queries whose rows together match a query for packages."""
+def queries_for(wanted: PackageQuery, within: Sequence[str] | None = None) -> Sequence[Select[tuple[object, ...]]]:
+    """Return the SQL queries whose rows together match a query for packages.
+
+    With `within`, they leave out packages whose names match none of these globs, as far as SQL can tell. A query for a
+    name is as it is without.
+    """
+    selected = _queries_for(wanted)
+    if within is None or isinstance(wanted, ByName | OpenByName):
+        return selected
+    name = _packages.c.name.concat("")  # no index on names may serve it
+    return tuple(each.where(within_condition(name, within)) for each in selected)
+
+
+def _queries_for(wanted: PackageQuery) -> Sequence[Select[tuple[object, ...]]]:
     columns = _packages.c
     newest = columns.finalized_sequence.desc()
     match wanted:
