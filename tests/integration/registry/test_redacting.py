@@ -11,6 +11,7 @@ from artifactstore.errors import (
     EventRefused,
     InvalidValue,
     ManifestRedacted,
+    OpenPackages,
     RedactionImpossible,
     RedactionUnconfirmed,
 )
@@ -165,6 +166,35 @@ async def test_what_cannot_be_redacted_is_refused_and_changes_nothing(registry: 
     # Records cannot change, so a principal stays; the report names the events.
     report = await registry.redact("push hunter2", reason=REASON, confirm_events=0)
     assert {each.where for each in report.left} == {"idempotency key"}
+
+
+async def test_a_text_in_an_open_package_is_refused_before_a_finalization_can_bring_it_back(
+    registry: Registry, tree: Path
+) -> None:
+    plant(tree, {f"{OTHER}/x": b"x"})
+    finalized = await registry.ingest_tree(tree, name="done")
+    opened = [(await registry.create_package(f"{OTHER} {number}")).package_id for number in range(12)]
+    filled = (await registry.create_package("a path only")).package_id
+    await registry.ingest_directory(filled, tree)
+    log = await whole_log(registry)
+    for confirm_events in (None, 14):
+        with pytest.raises(OpenPackages) as refused:
+            await registry.redact(OTHER, reason=REASON, confirm_events=confirm_events)
+        assert refused.value.count == 13
+        assert len(refused.value.packages) == 10
+        assert "and 3 more" in str(refused.value)
+        assert OTHER not in str(refused.value)
+    assert await whole_log(registry) == log
+    for package in opened:
+        await registry.delete_package(package, reason="left")
+    with pytest.raises(OpenPackages) as refused:
+        await registry.redact(OTHER, reason=REASON)
+    assert refused.value.packages == (filled,)
+    await registry.finalize_package(filled)
+    report = await redacted(registry, OTHER)
+    assert (report.packages, report.left) == (14, ())
+    assert await paths_in(registry, finalized.package_id) == await paths_in(registry, filled) == [f"{report.mark}/x"]
+    await check(registry, [encode_record(stored.event) for stored in log])
 
 
 async def accepted(log: list[StoredEvent]) -> None:
