@@ -197,6 +197,26 @@ async def test_a_text_in_an_open_package_is_refused_before_a_finalization_can_br
     await check(registry, [encode_record(stored.event) for stored in log])
 
 
+async def test_an_import_takes_over_the_second_redaction_of_an_event_that_this_store_has_redacted(
+    registry: Registry, tree: Path, tmp_path: Path
+) -> None:
+    plant(tree, {f"{OTHER}/x": b"x"})
+    await registry.ingest_tree(tree, name=f"{OTHER} of {NAME}")
+    await redacted(registry, OTHER)
+    await registry.export_events(tmp_path / "once.cborseq")
+    await redacted(registry)
+    await registry.export_events(tmp_path / "twice.cborseq")
+    log = await whole_log(registry)
+    async with open_registry(settings_in(tmp_path / "other")) as other:
+        await other.import_events(tmp_path / "once.cborseq")
+        assert (await other.import_events(tmp_path / "twice.cborseq")).written == 1
+        assert (await other.import_events(tmp_path / "once.cborseq")).written == 0
+        assert await whole_log(other) == log
+        assert (await other.replay(check=True)).identical
+        await other.create_package("accepted")
+    assert traces(tmp_path / "other") == []
+
+
 async def accepted(log: list[StoredEvent]) -> None:
     """Check a log as an import does."""
     async with LogValidator.opened() as validator:
