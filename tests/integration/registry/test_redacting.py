@@ -14,6 +14,7 @@ from artifactstore.errors import (
     OpenPackages,
     RedactionImpossible,
     RedactionUnconfirmed,
+    SchemaViolated,
 )
 from artifactstore.ids import new_id, now_us
 from artifactstore_protocols.commands import CommandRequest
@@ -141,6 +142,27 @@ async def test_a_name_is_forgotten_and_the_log_stays_whole(
         assert (await third.replay(check=True)).projection_digest == digest
     for directory in (kept, tmp_path / "other", tmp_path / "third"):
         assert traces(directory, "cv.pdf") == []
+
+
+async def test_a_mark_is_no_way_around_a_schema(registry: Registry, tmp_path: Path) -> None:
+    allowed = {"enum": [NAME]}
+    await registry.register_metadata_schema("person", {"properties": {"owner": allowed, "reviewer": allowed}})
+    mark = "redacted-0123456789ab"
+    with pytest.raises(SchemaViolated):
+        await registry.create_package("p", metadata={"owner": mark}, schema="person")
+    for key in ("owner", "reviewer"):
+        package = (await registry.create_package("p", metadata={"n": 1}, schema="person")).package_id
+        await registry.annotate_package(package, {key: mark})
+        with pytest.raises(SchemaViolated):
+            await registry.finalize_package(package)
+        await registry.annotate_package(package, {key: NAME})
+        await registry.finalize_package(package)
+    # The log is whole after a redaction of an annotation, which is not in the manifest.
+    await redacted(registry)
+    await accepted(await whole_log(registry))
+    await registry.export_events(tmp_path / "log.cborseq")
+    async with open_registry(settings_in(tmp_path / "other")) as other:
+        assert (await other.import_events(tmp_path / "log.cborseq")).written > 0
 
 
 async def test_no_file_of_the_database_keeps_the_text(registry: Registry, settings: Settings, tree: Path) -> None:
