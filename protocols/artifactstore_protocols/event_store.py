@@ -376,6 +376,7 @@ class EventStore(Protocol):
 
         Raises:
             RedactionUnconfirmed: the request does not confirm the number of events. Nothing was changed.
+            OpenPackages: the text is in packages that are open. Nothing was changed.
             RedactionImpossible: an event would break a rule of the log. Nothing was changed.
             ImportUnfinished: an import is unfinished.
         """

@@ -11,8 +11,10 @@ from artifactstore.errors import (
     EventRefused,
     InvalidValue,
     ManifestRedacted,
+    OpenPackages,
     RedactionImpossible,
     RedactionUnconfirmed,
+    SchemaViolated,
 )
 from artifactstore.ids import new_id, now_us
 from artifactstore_protocols.commands import CommandRequest
@@ -142,6 +144,27 @@ async def test_a_name_is_forgotten_and_the_log_stays_whole(
         assert traces(directory, "cv.pdf") == []
 
 
+async def test_a_mark_is_no_way_around_a_schema(registry: Registry, tmp_path: Path) -> None:
+    allowed = {"enum": [NAME]}
+    await registry.register_metadata_schema("person", {"properties": {"owner": allowed, "reviewer": allowed}})
+    mark = "redacted-0123456789ab"
+    with pytest.raises(SchemaViolated):
+        await registry.create_package("p", metadata={"owner": mark}, schema="person")
+    for key in ("owner", "reviewer"):
+        package = (await registry.create_package("p", metadata={"n": 1}, schema="person")).package_id
+        await registry.annotate_package(package, {key: mark})
+        with pytest.raises(SchemaViolated):
+            await registry.finalize_package(package)
+        await registry.annotate_package(package, {key: NAME})
+        await registry.finalize_package(package)
+    # The log is whole after a redaction of an annotation, which is not in the manifest.
+    await redacted(registry)
+    await accepted(await whole_log(registry))
+    await registry.export_events(tmp_path / "log.cborseq")
+    async with open_registry(settings_in(tmp_path / "other")) as other:
+        assert (await other.import_events(tmp_path / "log.cborseq")).written > 0
+
+
 async def test_no_file_of_the_database_keeps_the_text(registry: Registry, settings: Settings, tree: Path) -> None:
     for number in range(3):
         plant(tree, {f"{OTHER}-{number}/{file}": b"x" for file in range(50)})
@@ -165,6 +188,55 @@ async def test_what_cannot_be_redacted_is_refused_and_changes_nothing(registry: 
     # Records cannot change, so a principal stays; the report names the events.
     report = await registry.redact("push hunter2", reason=REASON, confirm_events=0)
     assert {each.where for each in report.left} == {"idempotency key"}
+
+
+async def test_a_text_in_an_open_package_is_refused_before_a_finalization_can_bring_it_back(
+    registry: Registry, tree: Path
+) -> None:
+    plant(tree, {f"{OTHER}/x": b"x"})
+    finalized = await registry.ingest_tree(tree, name="done")
+    opened = [(await registry.create_package(f"{OTHER} {number}")).package_id for number in range(12)]
+    filled = (await registry.create_package("a path only")).package_id
+    await registry.ingest_directory(filled, tree)
+    log = await whole_log(registry)
+    for confirm_events in (None, 14):
+        with pytest.raises(OpenPackages) as refused:
+            await registry.redact(OTHER, reason=REASON, confirm_events=confirm_events)
+        assert refused.value.count == 13
+        assert len(refused.value.packages) == 10
+        assert "and 3 more" in str(refused.value)
+        assert OTHER not in str(refused.value)
+    assert await whole_log(registry) == log
+    for package in opened:
+        await registry.delete_package(package, reason="left")
+    with pytest.raises(OpenPackages) as refused:
+        await registry.redact(OTHER, reason=REASON)
+    assert refused.value.packages == (filled,)
+    await registry.finalize_package(filled)
+    report = await redacted(registry, OTHER)
+    assert (report.packages, report.left) == (14, ())
+    assert await paths_in(registry, finalized.package_id) == await paths_in(registry, filled) == [f"{report.mark}/x"]
+    await check(registry, [encode_record(stored.event) for stored in log])
+
+
+async def test_an_import_takes_over_the_second_redaction_of_an_event_that_this_store_has_redacted(
+    registry: Registry, tree: Path, tmp_path: Path
+) -> None:
+    plant(tree, {f"{OTHER}/x": b"x"})
+    await registry.ingest_tree(tree, name=f"{OTHER} of {NAME}")
+    await redacted(registry, OTHER)
+    await registry.export_events(tmp_path / "once.cborseq")
+    await redacted(registry)
+    await registry.export_events(tmp_path / "twice.cborseq")
+    log = await whole_log(registry)
+    async with open_registry(settings_in(tmp_path / "other")) as other:
+        await other.import_events(tmp_path / "once.cborseq")
+        assert (await other.import_events(tmp_path / "twice.cborseq")).written == 1
+        assert (await other.import_events(tmp_path / "once.cborseq")).written == 0
+        assert await whole_log(other) == log
+        assert (await other.replay(check=True)).identical
+        await other.create_package("accepted")
+    assert traces(tmp_path / "other") == []
 
 
 async def accepted(log: list[StoredEvent]) -> None:
