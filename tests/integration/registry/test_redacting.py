@@ -1,11 +1,13 @@
 """Redaction: a text is gone from names, paths and metadata, the log stays verifiable, and nothing brings it back."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
+from artifactstore.database import database
 from artifactstore.database.log_validator import LogValidator
 from artifactstore.errors import (
     EventRefused,
@@ -149,6 +151,42 @@ async def test_no_file_of_the_database_keeps_the_text(registry: Registry, settin
     assert traces(settings.storage_local_root.parent, OTHER)
     assert (await redacted(registry, OTHER)).left == ()
     assert traces(settings.storage_local_root.parent, OTHER) == []
+
+
+async def test_a_file_that_cannot_be_written_anew_does_not_hide_a_redaction(
+    registry: Registry, settings: Settings, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_up(_connection: object) -> bool:
+        runs.append("failed")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    runs, kept = list[str](), tmp_path / "kept"
+    plant(tree, {f"{OTHER}/x": b"x"})
+    await registry.ingest_tree(tree, name=OTHER)
+    await registry.export_events(tmp_path / "before")
+    with monkeypatch.context() as full:
+        full.setattr(database, "_overwrite_leftovers", fill_up)
+        report = await redacted(registry, OTHER, backups=(kept,))
+        assert (report.events, report.backups, len(report.failures)) == (3, (str(kept),), 1)
+        assert "disk is full" in report.failures[0]
+        await registry.export_events(tmp_path / "after")
+        async with open_registry(settings_in(tmp_path / "other")) as other:
+            await other.import_events(tmp_path / "before")
+            assert runs == ["failed"]
+            imported = await other.import_events(tmp_path / "after")
+            assert imported.written == 1
+            assert "disk is full" in imported.failures[0]
+            # Later imports replace nothing, so they do not write the file anew.
+            await registry.create_package("y")
+            await registry.export_events(tmp_path / "later")
+            assert (await other.import_events(tmp_path / "later")).failures == ()
+            assert runs == ["failed", "failed"]
+    # Repeated, the command does what is left.
+    again = await registry.redact(OTHER, reason=REASON)
+    assert (again.events, again.failures) == (0, ())
+    assert traces(settings.storage_local_root.parent, OTHER) == traces(kept, OTHER) == []
 
 
 async def test_what_cannot_be_redacted_is_refused_and_changes_nothing(registry: Registry, tree: Path) -> None:
