@@ -1,6 +1,7 @@
 """Redaction: a text is gone from names, paths and metadata, the log stays verifiable, and nothing brings it back."""
 
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.database import database
 from artifactstore.database.log_validator import LogValidator
+from artifactstore.database.store import SqlEventStore
 from artifactstore.errors import (
     EventRefused,
     InvalidValue,
@@ -187,6 +189,32 @@ async def test_a_file_that_cannot_be_written_anew_does_not_hide_a_redaction(
     again = await registry.redact(OTHER, reason=REASON)
     assert (again.events, again.failures) == (0, ())
     assert traces(settings.storage_local_root.parent, OTHER) == traces(kept, OTHER) == []
+
+
+async def test_a_backup_includes_what_is_redacted_while_it_rewrites_its_log(
+    registry: Registry, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tree, {f"{OTHER}/x": b"x", "pin 4711": b"y"})
+    await registry.ingest_tree(tree, name="x")
+    kept = tmp_path / "kept"
+    await registry.backup(kept)
+    await redacted(registry, OTHER)
+    redactions, late = SqlEventStore.redactions, list[RedactionReport]()
+
+    async def one_more(store: SqlEventStore, *, after: int, last: int) -> Mapping[int, int]:
+        found = await redactions(store, after=after, last=last)
+        if found and not late:
+            late.append(await redacted(registry, "pin"))
+        return found
+
+    with monkeypatch.context() as racing:
+        racing.setattr(SqlEventStore, "redactions", one_more)
+        report = await registry.backup(kept)
+    assert report.events == late[0].sequence
+    assert traces(kept, OTHER) == traces(kept, "pin") == []
+    async with open_registry(settings_in(tmp_path / "other")) as other:
+        await other.restore(kept)
+        assert await whole_log(other) == await whole_log(registry)
 
 
 async def test_what_cannot_be_redacted_is_refused_and_changes_nothing(registry: Registry, tree: Path) -> None:
