@@ -1,8 +1,9 @@
 """Redaction: a text is gone from names, paths and metadata, the log stays verifiable, and nothing brings it back."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from artifactstore.database.store import SqlEventStore
 from artifactstore.errors import (
     EventRefused,
     InvalidValue,
+    LogFileOvertaken,
     ManifestRedacted,
     RedactionImpossible,
     RedactionUnconfirmed,
@@ -215,6 +217,33 @@ async def test_a_backup_includes_what_is_redacted_while_it_rewrites_its_log(
     async with open_registry(settings_in(tmp_path / "other")) as other:
         await other.restore(kept)
         assert await whole_log(other) == await whole_log(registry)
+
+
+async def test_an_export_that_a_redaction_overtakes_begins_again(
+    registry: Registry, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tree, {f"{OTHER}/x": b"x", "pin 4711": b"y"})
+    await registry.ingest_tree(tree, name="x")
+    read_events, texts = SqlEventStore.read_events, [OTHER]
+
+    async def overtaken(store: SqlEventStore, **page: Any) -> Sequence[StoredEvent]:  # noqa: ANN401 - what it takes
+        if texts and page["after"] == 0:
+            await redacted(registry, texts.pop())
+        return await read_events(store, **page)
+
+    monkeypatch.setattr(SqlEventStore, "read_events", overtaken)
+    exported = await registry.export_events(tmp_path / "log")
+    assert exported.events == len(await whole_log(registry))
+    async with open_registry(settings_in(tmp_path / "other")) as other:
+        assert (await other.import_events(tmp_path / "log")).written == exported.events
+    texts.append("pin")
+    with pytest.raises(LogFileOvertaken) as refused:
+        [chunk async for chunk in registry.exported_events()]
+    assert (refused.value.head, refused.value.redacting) == (exported.events, exported.events + 1)
+    chunks = [chunk async for chunk in registry.exported_events()]
+    (tmp_path / "log").write_bytes(b"".join(chunks))
+    await registry.export_events(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "log").read_bytes()
 
 
 async def test_what_cannot_be_redacted_is_refused_and_changes_nothing(registry: Registry, tree: Path) -> None:
