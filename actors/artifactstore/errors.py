@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         ExportIncomplete,
         FileNotInPackage,
         LinkLeadsNowhere,
+        LogFileOvertaken,
         LogFilePartial,
         NotADirectory,
         NotAFile,
@@ -106,7 +107,12 @@ if TYPE_CHECKING:
     )
     from artifactstore_protocols.paths import PathRefused
     from artifactstore_protocols.purging import ContentPurged, PurgeUnconfirmed
-    from artifactstore_protocols.redaction import ManifestRedacted, RedactionImpossible, RedactionUnconfirmed
+    from artifactstore_protocols.redaction import (
+        ManifestRedacted,
+        OpenPackages,
+        RedactionImpossible,
+        RedactionUnconfirmed,
+    )
     from artifactstore_protocols.retention import RetentionClassTaken, UnknownRetentionClass
     from artifactstore_protocols.root_markers import CollectionRefused
     from artifactstore_protocols.schema_requirements import SchemaNotRequired, SchemaRequired
@@ -184,6 +190,7 @@ __all__ = [
     "LogDamaged",
     "LogDiffers",
     "LogFileInvalid",
+    "LogFileOvertaken",
     "LogFilePartial",
     "LogNotEmpty",
     "MailboxFull",
@@ -202,6 +209,7 @@ __all__ = [
     "ObjectDamaged",
     "ObjectMissing",
     "ObjectsNotStored",
+    "OpenPackages",
     "OutcomeUnknown",
     "PackageBusy",
     "PackageChanged",

@@ -33,7 +33,7 @@ async def redact(
 
     Raises:
         InvalidValue: the text is too short, or the reason or the principal repeats it.
-        RedactionUnconfirmed, RedactionImpossible: nothing was changed.
+        OpenPackages, RedactionUnconfirmed, RedactionImpossible: nothing was changed.
     """
     store.must_be_writable()
     digits = f"{environment.get().random_bits(4 * MARK_DIGITS):0{MARK_DIGITS}x}"

@@ -376,9 +376,14 @@ class EventStore(Protocol):
 
         Raises:
             RedactionUnconfirmed: the request does not confirm the number of events. Nothing was changed.
+            OpenPackages: the text is in packages that are open. Nothing was changed.
             RedactionImpossible: an event would break a rule of the log. Nothing was changed.
             ImportUnfinished: an import is unfinished.
         """
+        ...
+
+    async def overwrite_leftovers(self) -> tuple[str, ...]:
+        """Overwrite what replaced payloads left in the free space of the database; return what could not be done."""
         ...
 
     async def redactions(self, *, after: int, last: int) -> Mapping[int, int]:

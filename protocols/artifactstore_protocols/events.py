@@ -210,6 +210,10 @@ class Event(Struct, frozen=True):
         """Return whether two events have the same record, so that they differ at most in what was redacted."""
         return encode_record(self) == encode_record(other)
 
+    def is_redacted_after(self, other: "Event") -> bool:
+        """Return whether this event was redacted later than another one with the same record, or only this one was."""
+        return (self.redacted_by or 0) > (other.redacted_by or 0)
+
     def same_content(self, other: "Event") -> bool:
         """Return whether two events have the same type, subject, actor and payload.
 

@@ -115,18 +115,19 @@ class _TooManySteps(Exception):
     pass
 
 
-def check_with_schema(schema: str, reference: str, metadata: Metadata) -> None:
+def check_with_schema(schema: str, reference: str, metadata: Metadata, *, redacted: bool = False) -> None:
     """Refuse metadata that does not fit a registered schema.
 
     Args:
         schema: the JSON of the schema.
         reference: the name and version of the schema, as `NAME@VERSION`.
         metadata: the metadata, with the annotations if there are any.
+        redacted: whether a redaction changed it. If it has a mark, it fitted before, and is not checked.
 
     Raises:
-        SchemaViolated: the metadata does not fit. What has a mark of redaction fitted before.
+        SchemaViolated: the metadata does not fit.
     """
-    if has_mark(metadata):
+    if redacted and has_mark(metadata):
         return
     if found := violations(_parsed(schema), metadata):
         raise SchemaViolated(reference, found)

@@ -36,6 +36,7 @@ from artifactstore_protocols.redacted_texts import TextReplacement
 
 __all__ = [
     "ManifestRedacted",
+    "OpenPackages",
     "RedactionImpossible",
     "RedactionReport",
     "RedactionRequest",
@@ -63,6 +64,27 @@ class ManifestRedacted(ArtifactStoreError):
         "event {self.redacted_by} redacted the manifest {self.manifest_digest} of package {self.package_id}, so it "
         "cannot be printed or verified any more; `ls` and `export` still give the files"
     )
+
+
+class OpenPackages(ArtifactStoreError):
+    """A redaction would change packages that are open. Nothing was changed.
+
+    Attributes:
+        packages: the ids of up to 10 of these packages.
+        count: the number of all of them.
+    """
+
+    packages: tuple[str, ...]
+    count: int
+
+    @override
+    def __str__(self) -> str:
+        named, plural = ", ".join(self.packages), "" if self.count == 1 else "s"
+        more = f" and {self.count - len(self.packages)} more" if self.count > len(self.packages) else ""
+        return (
+            f"the text is in {self.count} open package{plural} ({named}{more}); "
+            "nothing was changed: finalize or delete them first"
+        )
 
 
 class RedactionImpossible(ArtifactStoreError):

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.package_references import ByName, PackageQuery, search_package
 from artifactstore_protocols.packages import AmbiguousPackage, PackageNotFound
 from artifactstore_protocols.records import PackageRecord
-from artifactstore_protocols.package_references import ByName, PackageQuery, search_package
 from package_queries import find_among
 
 MONDAY_US = 1_795_996_800_000_000  # 2026-11-30T00:00Z

@@ -48,7 +48,7 @@ async def import_events(transaction: events.Transaction, arriving: Sequence[Stor
     for index, theirs in enumerate(overlap):
         if index >= len(there) or not there[index].event.same_record(theirs.event):
             raise LogDiffers(run.source, theirs.sequence)
-        if theirs.event.redacted_by is not None and there[index].event.redacted_by is None:
+        if theirs.event.is_redacted_after(there[index].event) and theirs.event.redacted_by is not None:
             await redacting.put_substitute(
                 transaction.connection, theirs.sequence, theirs.event.payload, theirs.event.redacted_by
             )

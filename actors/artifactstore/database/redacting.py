@@ -3,9 +3,12 @@
 It holds the head of the log, reads the whole log, and then replays it into temporary tables, as `replay` does. So every
 later event is judged again with the substitutes, and the tables are what the redacted log implies. If an event would
 not be allowed any more, nothing is changed. Other writers wait meanwhile.
+
+An open package is not redacted: an ingest or a finalization may have read it before, and would bring the text back.
 """
 
 from collections.abc import AsyncIterator
+from itertools import batched
 
 from msgspec import Struct, field
 from sqlalchemy import select, update
@@ -13,6 +16,7 @@ from sqlalchemy import select, update
 from artifactstore.database import events, replay
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.events import Transaction
+from artifactstore.database.schema import LIVE
 from artifactstore.database.schema import events as table
 from artifactstore.database.shadow import SHADOW, TEMPORARY
 from artifactstore.database.views import TableViewWriter
@@ -30,6 +34,7 @@ from artifactstore_protocols.events import CommandStamp, Event, EventRefused, St
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import event_id_of, is_id
 from artifactstore_protocols.redaction import (
+    OpenPackages,
     RedactionImpossible,
     RedactionReport,
     RedactionRequest,
@@ -40,12 +45,15 @@ from artifactstore_protocols.redaction import (
     substitute_of,
 )
 from artifactstore_protocols.unfinished_import import admit_command
+from artifactstore_protocols.views import PACKAGES
 
 __all__ = ["is_pending", "project_again", "put_substitute", "redact"]
 
 _READ_EVENTS = 500
 _READ_BYTES = 2 << 20
 _LEFT_NAMED = 100
+_OPEN_NAMED = 10
+_LOOKED_UP = 500  # packages in one statement
 
 
 async def redact(
@@ -56,6 +64,8 @@ async def redact(
     redaction = _Redaction(transaction, request, max(now_us, transaction.recorded_at_us), command_id)
     await redaction.run()
     if redaction.events:
+        if opened := await _opened(transaction.connection, redaction.packages):
+            raise OpenPackages(tuple(opened[:_OPEN_NAMED]), len(opened))
         if request.confirm_events != redaction.events:
             raise RedactionUnconfirmed(redaction.events, len(redaction.packages))
         try:
@@ -70,6 +80,15 @@ async def redact(
         left=tuple(redaction.left),
         left_events=redaction.left_events,
     )
+
+
+async def _opened(connection: AsyncConnection, package_ids: set[str]) -> list[str]:
+    """Return those of the packages that are open."""
+    packages, opened = LIVE[PACKAGES], list[str]()
+    for ids in batched(sorted(package_ids), _LOOKED_UP):
+        is_open = packages.c.package_id.in_(ids) & (packages.c.status == "open")
+        opened += (await connection.execute(select(packages.c.package_id).where(is_open))).scalars()
+    return opened
 
 
 async def put_substitute(connection: AsyncConnection, sequence: int, payload: bytes, redacted_by: int) -> None:

@@ -233,6 +233,7 @@ class SpaceCalls(TransferCalls):
 
         Raises:
             RedactionUnconfirmed: `confirm_events` is another number. The error has the right one.
+            OpenPackages: the text is in packages that are open. The error names them.
             RedactionImpossible: an event would break a rule of the log, as if a path became too long.
             InvalidValue: the text is too short, or the reason or the principal repeats it.
             ImportUnfinished: an import is unfinished.

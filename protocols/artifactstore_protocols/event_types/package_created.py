@@ -56,8 +56,8 @@ def creation_needs(command: CreatePackage) -> Needs:
     return needs | Needs(schemas=frozenset({name}), schema_texts=frozenset({command.schema}))
 
 
-def create_package(command: CreatePackage, state: LogState) -> PackageCreated:
-    """Return the payload that creates a package.
+def create_package(command: CreatePackage, state: LogState, *, redacted: bool = False) -> PackageCreated:
+    """Return the payload that creates a package. The command may be one from a redacted event.
 
     Raises:
         PackageExists: another package has the id.
@@ -73,7 +73,7 @@ def create_package(command: CreatePackage, state: LogState) -> PackageCreated:
     given = None if command.schema is None else versioned_schema(command.schema, state)
     schema = applied_schema(command.name, given, state.requirements)
     if schema is not None:
-        check_with_schema(state.schemas[schema], schema, command.metadata)
+        check_with_schema(state.schemas[schema], schema, command.metadata, redacted=redacted)
     parents = {package_id: _manifest_digest(package_id, state) for package_id in sorted(command.parents)}
     metadata = dict(command.metadata)
     return PackageCreated(command.package_id, command.name, kept.name, kept.duration_us, metadata, schema, parents)
@@ -97,8 +97,8 @@ def _check(payload: PackageCreated, _event: "Event") -> None:
     _command(payload)
 
 
-def _judge(payload: PackageCreated, _stored: "StoredEvent", state: LogState) -> None:
-    decided = create_package(_command(payload), state)
+def _judge(payload: PackageCreated, stored: "StoredEvent", state: LogState) -> None:
+    decided = create_package(_command(payload), state, redacted=stored.event.redacted_by is not None)
     check_equal("retention duration", payload.retention_duration_us, decided.retention_duration_us)
     check_equal("schema", payload.schema, decided.schema)
     check_equal("manifest digests of parents", dict(payload.parents), decided.parents)

@@ -25,6 +25,7 @@ from artifactstore_protocols.metadata_schema import check_with_schema
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.packages import PackageChanged, PackageNotFound
 from artifactstore_protocols.paths import path_key
+from artifactstore_protocols.redacted_texts import has_mark
 from artifactstore_protocols.retention import retention_class
 from artifactstore_protocols.state import LogState, Needs, PackageState
 from artifactstore_protocols.views import PACKAGES, RETENTION, Cell, RowOperation, Update
@@ -102,12 +103,12 @@ def _package(package_id: str, state: LogState) -> PackageState:
     return package
 
 
-def _check_schema(package: PackageState, state: LogState) -> None:
+def _check_schema(package: PackageState, state: LogState, *, redacted: bool = False) -> None:
     if package.schema is not None:
         metadata = cast("Metadata", canonical.decode(package.metadata))
         described = {**metadata, **package.annotations}
         described.pop(UNREADABLE, None)  # not the caller's
-        check_with_schema(state.schemas[package.schema], package.schema, described)
+        check_with_schema(state.schemas[package.schema], package.schema, described, redacted=redacted)
 
 
 def _summary(payload: PackageFinalized) -> ManifestSummary:
@@ -128,7 +129,7 @@ def _check(payload: PackageFinalized, event: "Event") -> None:
     check_equal("principal in the manifest", _decoded_manifest(payload).provenance.principal, event.principal)
 
 
-def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -> None:
+def _judge(payload: PackageFinalized, stored: "StoredEvent", state: LogState) -> None:
     """Check all but the entries and receipts of the manifest, which are in its parts.
 
     The paths of a manifest differ. So if the totals are equal and every entry is one of the package, none is missing.
@@ -142,7 +143,9 @@ def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -
     check_equal("metadata in the manifest", metadata_bytes(decoded.package.metadata), package.metadata)
     check_equal("schema in the manifest", decoded.package.schema, package.schema)
     check_equal("parents in the manifest", dict(decoded.package.parents), package.parents)
-    _check_schema(package, state)
+    # A manifest has the metadata, so it is redacted with it, but it has no annotations.
+    redacted = stored.event.redacted_by is not None or has_mark(package.annotations)
+    _check_schema(package, state, redacted=redacted)
     check_finalized_at(decoded.package.finalized_at_us, state.log_time_us)
     check_equal("created_at_us in the manifest", decoded.package.created_at_us, package.created_at_us)
     kept, promised = decoded.retention_summary, retention_class(package.retention_class, state.classes)

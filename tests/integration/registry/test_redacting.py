@@ -1,18 +1,26 @@
 """Redaction: a text is gone from names, paths and metadata, the log stays verifiable, and nothing brings it back."""
 
+import sqlite3
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
+from artifactstore.database import database
 from artifactstore.database.log_validator import LogValidator
+from artifactstore.database.store import SqlEventStore
 from artifactstore.errors import (
     EventRefused,
     InvalidValue,
+    LogFileOvertaken,
     ManifestRedacted,
+    OpenPackages,
     RedactionImpossible,
     RedactionUnconfirmed,
+    SchemaViolated,
 )
 from artifactstore.ids import new_id, now_us
 from artifactstore_protocols.commands import CommandRequest
@@ -142,6 +150,27 @@ async def test_a_name_is_forgotten_and_the_log_stays_whole(
         assert traces(directory, "cv.pdf") == []
 
 
+async def test_a_mark_is_no_way_around_a_schema(registry: Registry, tmp_path: Path) -> None:
+    allowed = {"enum": [NAME]}
+    await registry.register_metadata_schema("person", {"properties": {"owner": allowed, "reviewer": allowed}})
+    mark = "redacted-0123456789ab"
+    with pytest.raises(SchemaViolated):
+        await registry.create_package("p", metadata={"owner": mark}, schema="person")
+    for key in ("owner", "reviewer"):
+        package = (await registry.create_package("p", metadata={"n": 1}, schema="person")).package_id
+        await registry.annotate_package(package, {key: mark})
+        with pytest.raises(SchemaViolated):
+            await registry.finalize_package(package)
+        await registry.annotate_package(package, {key: NAME})
+        await registry.finalize_package(package)
+    # The log is whole after a redaction of an annotation, which is not in the manifest.
+    await redacted(registry)
+    await accepted(await whole_log(registry))
+    await registry.export_events(tmp_path / "log.cborseq")
+    async with open_registry(settings_in(tmp_path / "other")) as other:
+        assert (await other.import_events(tmp_path / "log.cborseq")).written > 0
+
+
 async def test_no_file_of_the_database_keeps_the_text(registry: Registry, settings: Settings, tree: Path) -> None:
     for number in range(3):
         plant(tree, {f"{OTHER}-{number}/{file}": b"x" for file in range(50)})
@@ -149,6 +178,95 @@ async def test_no_file_of_the_database_keeps_the_text(registry: Registry, settin
     assert traces(settings.storage_local_root.parent, OTHER)
     assert (await redacted(registry, OTHER)).left == ()
     assert traces(settings.storage_local_root.parent, OTHER) == []
+
+
+async def test_a_file_that_cannot_be_written_anew_does_not_hide_a_redaction(
+    registry: Registry, settings: Settings, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_up(_connection: object) -> bool:
+        runs.append("failed")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    runs, kept = list[str](), tmp_path / "kept"
+    plant(tree, {f"{OTHER}/x": b"x"})
+    await registry.ingest_tree(tree, name=OTHER)
+    await registry.export_events(tmp_path / "before")
+    with monkeypatch.context() as full:
+        full.setattr(database, "_overwrite_leftovers", fill_up)
+        report = await redacted(registry, OTHER, backups=(kept,))
+        assert (report.events, report.backups, len(report.failures)) == (3, (str(kept),), 1)
+        assert "disk is full" in report.failures[0]
+        await registry.export_events(tmp_path / "after")
+        async with open_registry(settings_in(tmp_path / "other")) as other:
+            await other.import_events(tmp_path / "before")
+            assert runs == ["failed"]
+            imported = await other.import_events(tmp_path / "after")
+            assert imported.written == 1
+            assert "disk is full" in imported.failures[0]
+            # Later imports replace nothing, so they do not write the file anew.
+            await registry.create_package("y")
+            await registry.export_events(tmp_path / "later")
+            assert (await other.import_events(tmp_path / "later")).failures == ()
+            assert runs == ["failed", "failed"]
+    # Repeated, the command does what is left.
+    again = await registry.redact(OTHER, reason=REASON)
+    assert (again.events, again.failures) == (0, ())
+    assert traces(settings.storage_local_root.parent, OTHER) == traces(kept, OTHER) == []
+
+
+async def test_a_backup_includes_what_is_redacted_while_it_rewrites_its_log(
+    registry: Registry, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tree, {f"{OTHER}/x": b"x", "pin 4711": b"y"})
+    await registry.ingest_tree(tree, name="x")
+    kept = tmp_path / "kept"
+    await registry.backup(kept)
+    await redacted(registry, OTHER)
+    redactions, late = SqlEventStore.redactions, list[RedactionReport]()
+
+    async def one_more(store: SqlEventStore, *, after: int, last: int) -> Mapping[int, int]:
+        found = await redactions(store, after=after, last=last)
+        if found and not late:
+            late.append(await redacted(registry, "pin"))
+        return found
+
+    with monkeypatch.context() as racing:
+        racing.setattr(SqlEventStore, "redactions", one_more)
+        report = await registry.backup(kept)
+    assert report.events == late[0].sequence
+    assert traces(kept, OTHER) == traces(kept, "pin") == []
+    async with open_registry(settings_in(tmp_path / "other")) as other:
+        await other.restore(kept)
+        assert await whole_log(other) == await whole_log(registry)
+
+
+async def test_an_export_that_a_redaction_overtakes_begins_again(
+    registry: Registry, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tree, {f"{OTHER}/x": b"x", "pin 4711": b"y"})
+    await registry.ingest_tree(tree, name="x")
+    read_events, texts = SqlEventStore.read_events, [OTHER]
+
+    async def overtaken(store: SqlEventStore, **page: Any) -> Sequence[StoredEvent]:  # noqa: ANN401 - what it takes
+        if texts and page["after"] == 0:
+            await redacted(registry, texts.pop())
+        return await read_events(store, **page)
+
+    monkeypatch.setattr(SqlEventStore, "read_events", overtaken)
+    exported = await registry.export_events(tmp_path / "log")
+    assert exported.events == len(await whole_log(registry))
+    async with open_registry(settings_in(tmp_path / "other")) as other:
+        assert (await other.import_events(tmp_path / "log")).written == exported.events
+    texts.append("pin")
+    with pytest.raises(LogFileOvertaken) as refused:
+        [chunk async for chunk in registry.exported_events()]
+    assert (refused.value.head, refused.value.redacting) == (exported.events, exported.events + 1)
+    chunks = [chunk async for chunk in registry.exported_events()]
+    (tmp_path / "log").write_bytes(b"".join(chunks))
+    await registry.export_events(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "log").read_bytes()
 
 
 async def test_what_cannot_be_redacted_is_refused_and_changes_nothing(registry: Registry, tree: Path) -> None:
@@ -165,6 +283,55 @@ async def test_what_cannot_be_redacted_is_refused_and_changes_nothing(registry: 
     # Records cannot change, so a principal stays; the report names the events.
     report = await registry.redact("push hunter2", reason=REASON, confirm_events=0)
     assert {each.where for each in report.left} == {"idempotency key"}
+
+
+async def test_a_text_in_an_open_package_is_refused_before_a_finalization_can_bring_it_back(
+    registry: Registry, tree: Path
+) -> None:
+    plant(tree, {f"{OTHER}/x": b"x"})
+    finalized = await registry.ingest_tree(tree, name="done")
+    opened = [(await registry.create_package(f"{OTHER} {number}")).package_id for number in range(12)]
+    filled = (await registry.create_package("a path only")).package_id
+    await registry.ingest_directory(filled, tree)
+    log = await whole_log(registry)
+    for confirm_events in (None, 14):
+        with pytest.raises(OpenPackages) as refused:
+            await registry.redact(OTHER, reason=REASON, confirm_events=confirm_events)
+        assert refused.value.count == 13
+        assert len(refused.value.packages) == 10
+        assert "and 3 more" in str(refused.value)
+        assert OTHER not in str(refused.value)
+    assert await whole_log(registry) == log
+    for package in opened:
+        await registry.delete_package(package, reason="left")
+    with pytest.raises(OpenPackages) as refused:
+        await registry.redact(OTHER, reason=REASON)
+    assert refused.value.packages == (filled,)
+    await registry.finalize_package(filled)
+    report = await redacted(registry, OTHER)
+    assert (report.packages, report.left) == (14, ())
+    assert await paths_in(registry, finalized.package_id) == await paths_in(registry, filled) == [f"{report.mark}/x"]
+    await check(registry, [encode_record(stored.event) for stored in log])
+
+
+async def test_an_import_takes_over_the_second_redaction_of_an_event_that_this_store_has_redacted(
+    registry: Registry, tree: Path, tmp_path: Path
+) -> None:
+    plant(tree, {f"{OTHER}/x": b"x"})
+    await registry.ingest_tree(tree, name=f"{OTHER} of {NAME}")
+    await redacted(registry, OTHER)
+    await registry.export_events(tmp_path / "once.cborseq")
+    await redacted(registry)
+    await registry.export_events(tmp_path / "twice.cborseq")
+    log = await whole_log(registry)
+    async with open_registry(settings_in(tmp_path / "other")) as other:
+        await other.import_events(tmp_path / "once.cborseq")
+        assert (await other.import_events(tmp_path / "twice.cborseq")).written == 1
+        assert (await other.import_events(tmp_path / "once.cborseq")).written == 0
+        assert await whole_log(other) == log
+        assert (await other.replay(check=True)).identical
+        await other.create_package("accepted")
+    assert traces(tmp_path / "other") == []
 
 
 async def accepted(log: list[StoredEvent]) -> None:
