@@ -36,8 +36,7 @@ async def redact(
         OpenPackages, RedactionUnconfirmed, RedactionImpossible: nothing was changed.
     """
     store.must_be_writable()
-    digits = f"{environment.get().random_bits(4 * MARK_DIGITS):0{MARK_DIGITS}x}"
-    request = RedactionRequest(TextReplacement(text, digits), reason, principal, confirm_events)
+    request = RedactionRequest(_replacement(text), reason, principal, confirm_events)
     report = await store.redact(request, now_us=now_us(), command_id=new_id())
     failures, carried = list(report.failures), list[str]()
     for directory in backups:
@@ -47,3 +46,11 @@ async def redact(
         except ArtifactStoreError as error:  # the other backups can still be redacted
             failures.append(f"backup {directory.name}: {error}")
     return replace(report, backups=tuple(carried), failures=tuple(failures))
+
+
+def _replacement(text: str) -> TextReplacement:
+    """Return the replacement of a text by a random mark that does not contain the text."""
+    while True:
+        replaced = TextReplacement(text, f"{environment.get().random_bits(4 * MARK_DIGITS):0{MARK_DIGITS}x}")
+        if not replaced.is_in_text(replaced.mark):
+            return replaced

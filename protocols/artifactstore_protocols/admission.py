@@ -40,6 +40,7 @@ from artifactstore_protocols.event_types.package_finalized import read_manifest
 from artifactstore_protocols.events import Event, EventRefused, StoredEvent
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress
 from artifactstore_protocols.state import LastEvent, LogState, Needs
+from artifactstore_protocols.substitutes import REDACTED_TYPES
 from artifactstore_protocols.views import RowOperation, ViewWriter
 
 __all__ = ["Examined", "LogTables", "admit", "admit_part", "examine", "run_needs"]
@@ -120,6 +121,8 @@ def examine(stored: StoredEvent, *, in_parts: bool = False) -> Examined:
         kind = event_type(event.type)
         check_place(stored.sequence, kind.name)
         _check_event(event)
+        if event.redacted_by is not None and event.type not in REDACTED_TYPES:
+            raise InvalidValue("redacted event", event.type, "no redaction changes events of this type")
         check_equal("subject", event.subject, kind.subject(payload))
         kind.check(payload, event)
         return Examined(stored, kind, payload, in_parts)

@@ -12,12 +12,13 @@ from unicodedata import normalize
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.metadata import Metadata, MetadataValue
 
-__all__ = ["MARK_DIGITS", "TextReplacement", "has_mark"]
+__all__ = ["MARK_DIGITS", "TextReplacement", "fits", "has_mark"]
 
 MARK_DIGITS: Final = 12
 """The number of random hexadecimal digits in a mark."""
 
-_MARK: Final = re.compile(rf"redacted-[0-9a-f]{{{MARK_DIGITS}}}")
+_PREFIX: Final = "redacted-"
+_MARK: Final = re.compile(rf"{_PREFIX}[0-9a-f]{{{MARK_DIGITS}}}")
 _TEXT_CHARACTERS_MAX: Final = 4096
 
 
@@ -25,7 +26,8 @@ class TextReplacement:
     """The replacement of one text by a mark.
 
     Args:
-        text: the text: at least two characters, one of them a letter or a digit, and no slash.
+        text: the text: at least two characters, one of them a letter or a digit, and no slash. It is no part of
+            `redacted-`.
         digits: `MARK_DIGITS` random hexadecimal digits.
 
     Raises:
@@ -36,7 +38,9 @@ class TextReplacement:
         if not 1 < len(text) <= _TEXT_CHARACTERS_MAX or not any(map(str.isalnum, text)) or "/" in text:
             reason = "use 2 or more characters of one name, with a letter or a digit and without a slash"
             raise InvalidValue("text to redact", f"{len(text)} characters", reason)
-        self.mark = f"redacted-{digits}"
+        if text in _PREFIX:
+            raise InvalidValue("text to redact", f"{len(text)} characters", f"every mark has it: it is in {_PREFIX!r}")
+        self.mark = f"{_PREFIX}{digits}"
         if not _MARK.fullmatch(self.mark):
             raise InvalidValue("mark", digits[:60], f"use {MARK_DIGITS} hexadecimal digits")
         self._composed = normalize("NFC", text)
@@ -72,6 +76,22 @@ class TextReplacement:
         if isinstance(value, Mapping):
             return self.metadata(value)
         return [self._value(each) for each in value] if isinstance(value, list) else value
+
+
+def fits(text: str, original: str) -> bool:
+    """Return whether a text is an original in which marks stand for any texts without a slash."""
+    first, *parts = _MARK.split(text)
+    if not parts:
+        return text == original
+    last, at = parts.pop(), len(first)
+    end = len(original) - len(last)
+    if at > end or not (original.startswith(first) and original.endswith(last)):
+        return False
+    for part in parts:  # the first place of each is the best one
+        if (found := original.find(part, at, end)) < 0:
+            return False
+        at = found + len(part)
+    return text.count("/") == original.count("/")
 
 
 def has_mark(value: object) -> bool:

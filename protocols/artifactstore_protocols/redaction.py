@@ -24,6 +24,7 @@ from artifactstore_protocols.event_types import (
     PackageFinalized,
     Payload,
     PayloadsRedacted,
+    TokenRevoked,
     encode_payload,
 )
 from artifactstore_protocols.event_types.package_finalized import read_manifest
@@ -207,8 +208,8 @@ def released_as(payload: EntriesReleased, keys: Iterable[str], replaced: TextRep
     return encode_payload(replace(payload, first=named[0], last=named[-1], keys=named))
 
 
-def remaining_in(stored: StoredEvent, payload: bytes, replaced: TextReplacement) -> UnredactedEvent | None:
-    """Return what of an event still contains the text, with this payload; None if nothing does."""
+def remaining_in(stored: StoredEvent, payload: bytes | None, replaced: TextReplacement) -> UnredactedEvent | None:
+    """Return what of an event still contains the text, with this payload or apart from it; None if nothing does."""
     event = stored.event
     where = None
     if replaced.is_in_text(event.principal):
@@ -217,7 +218,7 @@ def remaining_in(stored: StoredEvent, payload: bytes, replaced: TextReplacement)
         where = "subject"
     elif replaced.is_in_text(event.command.idempotency_key):
         where = "idempotency key"
-    elif replaced.is_in(payload):
+    elif payload is not None and replaced.is_in(payload):
         where = "payload"
     return None if where is None else UnredactedEvent(stored.sequence, event.type, where)
 
@@ -235,7 +236,7 @@ def _redacted(payload: Payload, stored: StoredEvent, replaced: TextReplacement) 
         case PackageFinalized():
             read = read_manifest(payload, redacted=stored.event.redacted_by is not None)
             return PackageFinalized(_manifest(cast("Manifest", read.decoded), replaced))
-        case PackageDeleted() | HoldPlaced() | ContentsPurged() | PayloadsRedacted():
+        case PackageDeleted() | HoldPlaced() | ContentsPurged() | PayloadsRedacted() | TokenRevoked():
             return cast("Payload", replace(cast("Any", payload), reason=text(payload.reason)))
         case _:
             return None

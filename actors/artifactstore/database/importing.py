@@ -13,6 +13,7 @@ from artifactstore.database.views import TableViewWriter
 from artifactstore_protocols.event_store import READ_BYTES_MAX
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.log_file import LogDiffers
+from artifactstore_protocols.substitutes import check_substitute
 from artifactstore_protocols.unfinished_import import ImportRun, admit_import, after_import
 
 __all__ = ["import_events"]
@@ -49,6 +50,7 @@ async def import_events(transaction: events.Transaction, arriving: Sequence[Stor
         if index >= len(there) or not there[index].event.same_record(theirs.event):
             raise LogDiffers(run.source, theirs.sequence)
         if theirs.event.is_redacted_after(there[index].event) and theirs.event.redacted_by is not None:
+            check_substitute(there[index], theirs)
             await redacting.put_substitute(
                 transaction.connection, theirs.sequence, theirs.event.payload, theirs.event.redacted_by
             )

@@ -146,9 +146,9 @@ class _Redaction(Struct):
                 await self._put(stored, substitute)
                 if stored.event.type == FILES_INGESTED.name:
                     self._filled.add(stored.event.subject)
+            payload: bytes | None = stored.event.payload if substitute is None else substitute
             if stored.event.type == ENTRIES_RELEASED.name:
-                continue
-            payload = stored.event.payload if substitute is None else substitute
+                payload = None  # it gets its substitute below
             if (left := remaining_in(stored, payload, replaced)) is not None:
                 self.left_events += 1
                 self.left += [left] if len(self.left) < _LEFT_NAMED else []

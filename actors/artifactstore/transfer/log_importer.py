@@ -12,6 +12,7 @@ from artifactstore_protocols.event_store import EventStore, LogReading
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
 from artifactstore_protocols.messages import ImportEvents, WriterRole
+from artifactstore_protocols.substitutes import check_substitute
 from artifactstore_protocols.unfinished_import import ImportRun, LogEnd, UnfinishedImport, admit_import
 
 __all__ = ["LogImporter", "first_difference", "resume_command"]
@@ -23,7 +24,11 @@ def resume_command(command: str, path: Path) -> str:
 
 
 async def first_difference(store: EventStore, theirs: Sequence[StoredEvent]) -> int | None:
-    """Return the first sequence at which the store lacks an event of a batch or has another; None if all are equal."""
+    """Return the first sequence at which the store lacks an event of a batch or has another; None if all are equal.
+
+    Raises:
+        EventRefused: the batch has a redacted event that differs from the one in the store in more than marks.
+    """
     while theirs:
         mine = await store.read_events(after=theirs[0].sequence - 1, limit=len(theirs), bytes_max=READ_BYTES)
         if not mine:
@@ -31,6 +36,8 @@ async def first_difference(store: EventStore, theirs: Sequence[StoredEvent]) -> 
         for found, expected in zip(mine, theirs, strict=False):
             if not found.event.same_record(expected.event):
                 return expected.sequence
+            if expected.event.is_redacted_after(found.event):
+                check_substitute(found, expected)
         theirs = theirs[len(mine) :]
     return None
 
@@ -94,6 +101,7 @@ class LogImporter:
 
         Raises:
             LogDiffers: this log holds another event at one of the sequences.
+            EventRefused: a redaction in the arriving log changed more than texts.
         """
         there = [stored for stored in batch if stored.sequence <= self.head]
         if there and (sequence := await first_difference(self._store, there)) is not None:

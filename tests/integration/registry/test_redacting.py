@@ -2,13 +2,15 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from artifactstore import Registry, Settings, open_registry
+from artifactstore import Registry, Settings, open_registry, redacting
 from artifactstore.database import database
 from artifactstore.database.log_validator import LogValidator
 from artifactstore.database.store import SqlEventStore
@@ -23,8 +25,15 @@ from artifactstore.errors import (
     SchemaViolated,
 )
 from artifactstore.ids import new_id, now_us
+from artifactstore_protocols import redaction
+from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.commands import CommandRequest
+from artifactstore_protocols.entries import Entry
+from artifactstore_protocols.event_types import FilesIngested
 from artifactstore_protocols.events import StoredEvent, encode_record
+from artifactstore_protocols.manifest import Entry as ManifestEntry
+from artifactstore_protocols.manifest import FileEntry
+from artifactstore_protocols.redacted_texts import TextReplacement
 from artifactstore_protocols.redaction import RedactionReport
 from artifactstore_protocols.releasing import ReleaseEntries
 from integration.registry.samples import content_of, paths_in, plant, settings_in, whole_log
@@ -151,7 +160,7 @@ async def test_a_name_is_forgotten_and_the_log_stays_whole(
 
 
 async def test_a_mark_is_no_way_around_a_schema(registry: Registry, tmp_path: Path) -> None:
-    allowed = {"enum": [NAME]}
+    allowed: dict[str, CanonicalValue] = {"enum": [NAME]}
     await registry.register_metadata_schema("person", {"properties": {"owner": allowed, "reviewer": allowed}})
     mark = "redacted-0123456789ab"
     with pytest.raises(SchemaViolated):
@@ -275,7 +284,14 @@ async def test_what_cannot_be_redacted_is_refused_and_changes_nothing(registry: 
     log = await whole_log(registry)
     with pytest.raises(RedactionImpossible, match="255"):
         await registry.redact(OTHER, reason=REASON, confirm_events=2)
-    for text, reason in (("x", REASON), ("a/b", REASON), ("..", REASON), (OTHER, f"because of {OTHER}"), (OTHER, "")):
+    for text, reason in (
+        ("x", REASON),
+        ("a/b", REASON),
+        ("..", REASON),
+        ("ted", REASON),
+        (OTHER, f"because of {OTHER}"),
+        (OTHER, ""),
+    ):
         with pytest.raises(InvalidValue) as refused:
             await registry.redact(text, reason=reason)
         assert OTHER not in str(refused.value)
@@ -332,6 +348,74 @@ async def test_an_import_takes_over_the_second_redaction_of_an_event_that_this_s
         assert (await other.replay(check=True)).identical
         await other.create_package("accepted")
     assert traces(tmp_path / "other") == []
+
+
+async def test_a_redaction_that_changes_more_than_texts_is_not_imported(
+    registry: Registry, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tree, {f"{OTHER}/a": b"1", "b": b"2"})
+    package = (await registry.ingest_tree(tree, name="p")).package_id
+    await registry.export_events(tmp_path / "log.cborseq")
+    contents = {entry.digest: (entry, data) for entry, data in await entries_of(registry, (b"1", b"2"))}
+    one, two = contents
+    other = {one: two, two: one}
+    ingested, listed = redaction._ingested, redaction._manifest_entry  # pyright: ignore[reportPrivateUsage]
+
+    def forged(payload: FilesIngested, replaced: TextReplacement) -> FilesIngested:
+        made = ingested(payload, replaced)
+        return replace(made, entries=tuple(each._replace(digest=other[each.digest]) for each in made.entries))
+
+    def forged_entry(entry: ManifestEntry, replaced: TextReplacement) -> ManifestEntry:
+        made = listed(entry, replaced)
+        assert isinstance(made, FileEntry)
+        digest = other[made.digest]
+        return made._replace(digest=digest, sha256=sha256(contents[digest][1]).digest())
+
+    async with open_registry(settings_in(tmp_path / "other")) as forger:
+        await forger.import_events(tmp_path / "log.cborseq")
+        with monkeypatch.context() as patched:
+            patched.setattr(redaction, "_ingested", forged)
+            patched.setattr(redaction, "_manifest_entry", forged_entry)
+            await redacted(forger, OTHER)
+        await accepted(await whole_log(forger))
+        await forger.export_events(tmp_path / "forged.cborseq")
+    log = await whole_log(registry)
+    with pytest.raises(EventRefused, match="more than marks"):
+        await registry.import_events(tmp_path / "forged.cborseq")
+    assert await whole_log(registry) == log
+    assert await content_of(registry, package, "b") == b"2"
+    await registry.create_package("no import has begun")
+
+
+async def test_what_is_redacted_and_reported_is_exact(
+    registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = iter((1, 2, 3, 0xAB, 0xBA))
+    drawing = SimpleNamespace(get=lambda: SimpleNamespace(random_bits=lambda _bits: next(digits)))
+    monkeypatch.setattr(redacting, "environment", drawing)
+    package = await filled(registry, tree)
+    await registry.create_token("ci", scopes=["read"])
+    await registry.revoke_token("ci", f"{NAME} left")
+    # A release is reported by its principal, too.
+    released = [stored for stored in await whole_log(registry) if stored.event.type == "v1.entries.released"]
+    assert {stored.event.principal for stored in released} == {"ci"}
+    report = await registry.redact("ci", reason=REASON, confirm_events=0)
+    assert {(each.sequence, each.where) for each in report.left} >= {(each.sequence, "principal") for each in released}
+    # The reason of a revocation is a text like any other.
+    report = await redacted(registry)
+    assert [each.event_type for each in report.left] == ["v1.metadata_schema.registered"]
+    assert [each.revoked_reason async for each in registry.list_tokens()] == [f"{report.mark} left"]
+    # A mark with the text in it would be found, and replaced, by each later run.
+    await registry.annotate_package(package, {"key": "abba"})
+    assert (await registry.redact("ab", reason=REASON, confirm_events=1)).mark == "redacted-0000000000ba"
+    assert (await registry.get_package(package)).annotations["key"] == "redacted-0000000000baba"
+
+
+async def entries_of(registry: Registry, contents: tuple[bytes, ...]) -> list[tuple[Entry, bytes]]:
+    """The entries that a log ingested, by path, each with its content."""
+    ingests = [stored.decode() for stored in await whole_log(registry)]
+    entries = [entry for each in ingests if isinstance(each, FilesIngested) for entry in each.entries]
+    return list(zip(sorted(entries, key=lambda entry: not entry.path.endswith("/a")), contents, strict=True))
 
 
 async def accepted(log: list[StoredEvent]) -> None:
