@@ -16,6 +16,7 @@ __all__ = [
     "ExportIncomplete",
     "FileNotInPackage",
     "LinkLeadsNowhere",
+    "LogFileOvertaken",
     "LogFilePartial",
     "NoThreadLeft",
     "NotADirectory",
@@ -196,6 +197,22 @@ class WrongProcess(ArtifactStoreError):
 
     opened_in: int
     template = "this store was opened by process {self.opened_in}, before a fork; open one after the fork"
+
+
+class LogFileOvertaken(ArtifactStoreError):
+    """A part of the log was redacted while the log was streamed. The stream is incomplete.
+
+    Attributes:
+        head: the last event that the stream was to have.
+        redacting: the later event that redacts one of them.
+    """
+
+    head: int
+    redacting: int
+    template = (
+        "event {self.redacting} redacted a part of the log while events up to {self.head} were exported; "
+        "discard what was written, and export the log again"
+    )
 
 
 class LogFilePartial(ArtifactStoreError):

@@ -382,6 +382,10 @@ class EventStore(Protocol):
         """
         ...
 
+    async def overwrite_leftovers(self) -> tuple[str, ...]:
+        """Overwrite what replaced payloads left in the free space of the database; return what could not be done."""
+        ...
+
     async def redactions(self, *, after: int, last: int) -> Mapping[int, int]:
         """Return the redacted events of a range of the log, each with the sequence of the event that redacts it."""
         ...

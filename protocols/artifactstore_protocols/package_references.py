@@ -57,7 +57,7 @@ PART_LENGTH_MIN: Final = 6
 
 _PART = re.compile(rf"[0-9a-f-]{{{PART_LENGTH_MIN},35}}")
 _BACK = re.compile(r"\{([0-9]+)\}")
-_EARLIER = re.compile(r"(.*?)((?:~[0-9]*)+)", re.DOTALL)
+_STEPS: Final = "~0123456789"
 _BACK_DIGITS_MAX, _BACK_MAX = 9, 10**9
 _SHOWN_CHARACTERS = 60
 _DIGEST_ALGORITHMS = {"manifest": "blake3", "tree": "sha256"}
@@ -160,9 +160,10 @@ def search_package[C: Candidate](text: str, *, prefer_open: bool = False) -> Gen
     if "\0" in text or text.encode(errors="ignore").decode() != text:
         raise PackageNotFound(text)
     found: Sequence[C]
-    if (earlier := _EARLIER.fullmatch(text)) is not None:
-        start: Generator[PackageQuery, Sequence[C], C] = search_package(earlier[1], prefer_open=prefer_open)
-        before: Generator[PackageQuery, Sequence[C], C] = _before((yield from start), text, earlier[2])
+    base, steps = _steps_of(text)
+    if steps:
+        start: Generator[PackageQuery, Sequence[C], C] = search_package(base, prefer_open=prefer_open)
+        before: Generator[PackageQuery, Sequence[C], C] = _before((yield from start), text, steps)
         return (yield from before)
     if is_id(text):
         found = yield ById(text)
@@ -189,6 +190,13 @@ def search_package[C: Candidate](text: str, *, prefer_open: bool = False) -> Gen
         ids = tuple(record.package_id for record in shown)
         raise AmbiguousPackage(text, ids, labels, more=len(found) > len(shown))
     return found[0]
+
+
+def _steps_of(text: str) -> tuple[str, str]:
+    """Return a text without the `~` and `~n` at its end, and these. Each character is looked at a few times at most."""
+    head = text.rstrip(_STEPS)
+    digits, tilde, steps = text[len(head) :].partition("~")
+    return head + digits, tilde + steps
 
 
 def _by_name[C: Candidate](name: str, *, prefer_open: bool) -> Generator[PackageQuery, Sequence[C], Sequence[C]]:

@@ -523,6 +523,10 @@ class SimulatedEventStore:
         """No program redacts."""
         raise AssertionError(request, now_us, command_id)
 
+    async def overwrite_leftovers(self) -> tuple[str, ...]:
+        """Nothing is replaced."""
+        return ()
+
     async def redactions(self, *, after: int, last: int) -> Mapping[int, int]:  # noqa: ARG002
         """Nothing is redacted."""
         return {}

@@ -1,13 +1,14 @@
 """What each text that names a package means, by example."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.package_references import ByName, PackageQuery, search_package
 from artifactstore_protocols.packages import AmbiguousPackage, PackageNotFound
 from artifactstore_protocols.records import PackageRecord
 from package_queries import find_among
@@ -196,3 +197,25 @@ def test_several_packages_are_listed() -> None:
     assert ambiguous.value.package_ids == tuple(each.package_id for each in many[:1:-1])
     assert ambiguous.value.more
     assert " and others (newest first)" in str(ambiguous.value)
+
+
+EARLIER = re.compile(r"(.*?)((?:~[0-9]*)+)", re.DOTALL)
+"""What the module docstring says of `~`, in a form that takes quadratic time."""
+
+
+def first_query(text: str) -> PackageQuery:
+    search: Generator[PackageQuery, Sequence[PackageRecord], PackageRecord] = search_package(text)
+    return next(search)
+
+
+@given(st.text("a1~\n", min_size=1, max_size=12))
+def test_the_steps_back_are_all_that_a_text_ends_with(text: str) -> None:
+    earlier = EARLIER.fullmatch(text)
+    assert first_query(text) == ByName(text if earlier is None else earlier[1])
+
+
+def test_a_text_of_tildes_does_not_stop_the_process() -> None:
+    # A search that compares each of them with all that follow would take hours.
+    for text in ("~" * 1_000_000 + "x", "~1" * 500_000 + "x"):
+        assert first_query(text) == ByName(text)
+    assert first_query("x" + "~1" * 500_000) == ByName("x")

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ from artifactstore.cli.dash import DashText, check_directory
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
 from artifactstore.cli.options import Json, Progress, Quiet
 from artifactstore.cli.output import counted, progress_bar, say, say_json, size_text
-from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, NonzeroExit, on_store, on_trio
+from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, EXIT_FAILED, NonzeroExit, on_store, on_trio
 from artifactstore.cli.targets import say_limits
 from artifactstore.json_output import to_json
 from artifactstore.refusals import TargetRefused
@@ -67,6 +67,8 @@ def import_events(source: Path, *, json: bool) -> None:
         say_json(to_json(report))
     else:
         _say_imported(report)
+    if report.failures:
+        raise NonzeroExit(EXIT_FAILED)
 
 
 def _take_over[Report](
@@ -108,6 +110,12 @@ def _say_imported(report: LogImport) -> None:
         say("the log names objects that this store does not have:")
         _say_flaws(report.flaws)
         say("copy them into the storage root, or `artifactstore restore` them; then run `artifactstore verify`")
+    _say_failures(report.failures)
+
+
+def _say_failures(failures: Sequence[str]) -> None:
+    for failure in failures:
+        say(f"not done: {failure}; run `artifactstore redact` with the same text")
 
 
 def _say_log(events: int, written: int, sequence: int) -> None:
@@ -206,6 +214,9 @@ def restore(
         if report.flaws.any:
             say("the backup lacks objects that its log names, and so does this store:")
             _say_flaws(report.flaws)
+        _say_failures(report.failures)
+    if report.failures:
+        raise NonzeroExit(EXIT_FAILED)
     if report.flaws.any:
         raise NonzeroExit(EXIT_DIFFERENT)
 

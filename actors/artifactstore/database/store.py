@@ -29,6 +29,7 @@ from artifactstore.database.state import load_state
 from artifactstore_protocols.collection import CollectableObject, ObjectTotals, UnreleasedPackage
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
+from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.event_types.keep_policies_applied import obstacle_needs, obstacles
 from artifactstore_protocols.events import StoredEvent
@@ -60,7 +61,7 @@ from artifactstore_protocols.verification import DueKey, DueObjects, Verificatio
 __all__ = ["SqlEventStore"]
 
 _PROBE_TIMEOUT_S = 5.0
-_LEFTOVERS = "free space of the database still holds the text, because another process uses the database"
+_LEFTOVERS = "free space of the database still holds the text"
 
 
 class SqlEventStore:
@@ -138,11 +139,7 @@ class SqlEventStore:
 
     async def import_events(self, events: Sequence[StoredEvent], run: ImportRun) -> int:
         """Import events of another log."""
-        written = await self._database.write(lambda transaction: import_events(transaction, events, run))
-        is_end = bool(events) and events[-1].sequence == run.until.end.sequence
-        if is_end and run.head and await self.redactions(after=0, last=run.head):
-            await self._database.overwrite_leftovers()  # the other log may have redacted what was here
-        return written
+        return await self._database.write(lambda transaction: import_events(transaction, events, run))
 
     async def read_events(
         self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX
@@ -352,8 +349,16 @@ class SqlEventStore:
         report = await self._database.write(
             partial(redacting.redact, request=request, now_us=now_us, command_id=command_id), timeout_s=None
         )
-        is_clean = await self._database.overwrite_leftovers()
-        return report if is_clean else replace(report, failures=(_LEFTOVERS,))
+        return replace(report, failures=await self.overwrite_leftovers())
+
+    async def overwrite_leftovers(self) -> tuple[str, ...]:
+        """Write the database file anew. The redaction is committed, so an error is only reported."""
+        try:
+            if await self._database.overwrite_leftovers():
+                return ()
+        except ArtifactStoreError as error:
+            return (f"{_LEFTOVERS} ({error})",)
+        return (f"{_LEFTOVERS}, because another process uses the database",)
 
     async def redactions(self, *, after: int, last: int) -> Mapping[int, int]:
         """Return the redacted events of a range."""

@@ -28,6 +28,7 @@ STREAMS_MAX = 32
 
 _HEARTBEAT_S = 15.0
 _AGAIN_AFTER_MS = 2000
+_STILL_HERE = b": still here\n\n"
 
 
 type Message = Callable[[StoredEvent], Awaitable[bytes]]
@@ -82,14 +83,19 @@ class EventStreams:
     async def follow(self, since: int, message: Message = page_message) -> AsyncGenerator[bytes]:
         """Yield the events after `since` as server-sent events, until the client leaves or the service stops."""
         yield f"retry: {_AGAIN_AFTER_MS}\n\n".encode()
+        sent_at = trio.current_time()
         while not self._ended:
             tail = await self._open(since)
             if tail is None:
                 return  # the client reconnects, and continues after its last event
             try:
                 while True:
-                    stored = await _next(tail)
-                    yield b": still here\n\n" if stored is None else await message(stored)
+                    stored = await _next(tail, sent_at + _HEARTBEAT_S)
+                    part = b"" if stored is None else await message(stored)
+                    # Events that the client does not see keep no connection alive.
+                    if part or trio.current_time() >= sent_at + _HEARTBEAT_S:
+                        yield part or _STILL_HERE
+                        sent_at = trio.current_time()
                     since = since if stored is None else stored.sequence
             except ActorStopped:
                 continue  # the projection actor restarted; the next tail continues after `since`
@@ -108,9 +114,9 @@ class EventStreams:
         return tail
 
 
-async def _next(tail: Stream[StoredEvent]) -> StoredEvent | None:
-    """Return the next event; None after `_HEARTBEAT_S` without one, since a proxy may close an idle connection."""
-    with trio.move_on_after(_HEARTBEAT_S):
+async def _next(tail: Stream[StoredEvent], until: float) -> StoredEvent | None:
+    """Return the next event; None if there is none until then, since a proxy may close an idle connection."""
+    with trio.move_on_at(until):
         return await anext(tail)
     return None
 

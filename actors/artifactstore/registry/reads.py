@@ -8,6 +8,7 @@ from artifactstore.registry.base import StoreCalls
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.export_choice import ExportChoice
 from artifactstore_protocols.messages import Stream
+from artifactstore_protocols.purging import ContentPurged
 from artifactstore_protocols.records import FileRecord
 from artifactstore_protocols.storage import StorageError
 
@@ -24,6 +25,7 @@ class PackageReads(NamedTuple):
         read_objects: reads small objects, and compares them with their digests.
         whole_object: opens a whole object, for archives.
         chosen_entries: returns the entries of a package that an archive takes.
+        check_contents: checks that contents can be read by what the tables say, or raises `ContentPurged`.
     """
 
     entry: Callable[[str, str], Awaitable[FileRecord | None]]
@@ -31,6 +33,7 @@ class PackageReads(NamedTuple):
     read_objects: Callable[[Sequence[str]], Awaitable[Sequence[bytes | StorageError]]]
     whole_object: Callable[[str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
     chosen_entries: Callable[[str, ExportChoice], Awaitable[Sequence[FileRecord]]]
+    check_contents: Callable[[Sequence[str]], Awaitable[None]]
 
 
 def package_reads(registry: StoreCalls) -> PackageReads:
@@ -41,12 +44,18 @@ def package_reads(registry: StoreCalls) -> PackageReads:
         _package_id, found = await choose(package_id, choice)
         return found.entries
 
+    async def check(content_addresses: Sequence[str]) -> None:
+        for known in await registry._known(content_addresses):  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            if isinstance(known, ContentPurged):
+                raise known
+
     return PackageReads(
         registry._store.file,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         registry._open_object,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         registry._contents,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         registry._object,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         chosen,
+        check,
     )
 
 

@@ -45,7 +45,12 @@ class TransferCalls(StoreCalls):
 
     @checked
     async def exported_events(self) -> AsyncGenerator[bytes]:
-        """Yield the bytes of the file that `export_events` would write."""
+        """Yield the bytes of the file that `export_events` would write.
+
+        Raises:
+            LogFileOvertaken: a part of the log was redacted meanwhile. Discard the bytes, and call this again.
+            LogDamaged: an event is missing from the log.
+        """
         from artifactstore.transfer.exporting import log_text  # noqa: PLC0415 - see above
 
         async with aclosing((await log_text(self._store)).chunks()) as chunks:

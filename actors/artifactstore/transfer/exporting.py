@@ -1,13 +1,19 @@
-"""The export of a whole log to one file, up to the head at the start, while the store is in use."""
+"""The export of a whole log to one file, up to the head at the start, while the store is in use.
 
-from collections.abc import AsyncGenerator, Callable
+An event that is redacted meanwhile needs the event that redacts it, which is beyond that head. So an export to a file
+begins again, and a stream fails.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
+from artifactstore.refusals import LogFileOvertaken
 from artifactstore.saving import save
 from artifactstore.target_limits import TargetLimits
 from artifactstore.transfer.log_files import LogFileText
 from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.log_file import LogFileHeader
 from artifactstore_protocols.records import LogExport, TransferProgress
 
@@ -15,8 +21,18 @@ __all__ = ["export_log", "log_text"]
 
 
 async def log_text(store: EventStore) -> LogFileText:
-    """Return the current log as the text of a log file, which is produced while it is read."""
-    return LogFileText(store, LogFileHeader(0, (await store.probe()).head))
+    """Return the current log as the text of a log file, which is produced while it is read.
+
+    Its `chunks` raise LogFileOvertaken if a part of the log is redacted before it is read.
+    """
+    head = (await store.probe()).head
+
+    async def check(events: Sequence[StoredEvent]) -> None:
+        redacting = max(stored.event.redacted_by or 0 for stored in events)
+        if redacting > head:
+            raise LogFileOvertaken(head, redacting)
+
+    return LogFileText(store, LogFileHeader(0, head), before=check)
 
 
 async def export_log(store: EventStore, target: Path, progress: Callable[[TransferProgress], None] | None) -> LogExport:
@@ -26,6 +42,14 @@ async def export_log(store: EventStore, target: Path, progress: Callable[[Transf
         TargetRefused: the file cannot be written.
         LogDamaged: an event is missing in the log.
     """
+    while True:
+        try:
+            return await _export(store, target, progress)
+        except LogFileOvertaken:
+            continue  # the next attempt has the head that the redaction left
+
+
+async def _export(store: EventStore, target: Path, progress: Callable[[TransferProgress], None] | None) -> LogExport:
     text = await log_text(store)
     head = text.summary.header.last
     limits = TargetLimits()

@@ -64,7 +64,8 @@ async def import_log(
             await validator.finish()
         counting.events_total = summary.header.last
         await _apply(file, importer, counting)
-    return await _report(store, storage, str(path), summary, importer)
+        failures = await importer.finish()
+    return await _report(store, storage, str(path), summary, importer, failures)
 
 
 class _Counting:
@@ -99,7 +100,12 @@ async def _apply(file: LogFileSource, importer: LogImporter, counting: _Counting
 
 
 async def _report(
-    store: EventStore, storage: ActorRef[StorageRole], path: str, summary: LogFileSummary, importer: LogImporter
+    store: EventStore,
+    storage: ActorRef[StorageRole],
+    path: str,
+    summary: LogFileSummary,
+    importer: LogImporter,
+    failures: tuple[str, ...],
 ) -> LogImport:
     """Return the report, with the objects that the log names and the storage lacks."""
     return LogImport(
@@ -109,4 +115,5 @@ async def _report(
         sequence=(await store.probe()).head,
         digest=str(summary.digest),
         flaws=await flawed_objects(store, storage),
+        failures=failures,
     )

@@ -67,6 +67,7 @@ class LogImporter:
         self.head = found.head
         self._unfinished = found.unfinished
         self._continues: LogEnd | None = None
+        self._replaces = False
         self._end = LogEnd(0, "")
         self.written = 0
 
@@ -105,6 +106,11 @@ class LogImporter:
         there = [stored for stored in batch if stored.sequence <= self.head]
         if there and (sequence := await first_difference(self._store, there)) is not None:
             raise LogDiffers(self._source, sequence)
+        if redacted := {each.sequence: by for each in there if (by := each.event.redacted_by) is not None}:
+            mine = await self._store.redactions(after=min(redacted) - 1, last=max(redacted))
+            # An import that was interrupted may have replaced payloads already.
+            is_new = any(mine.get(sequence, 0) < by for sequence, by in redacted.items())
+            self._replaces |= is_new or self._unfinished is not None
 
     async def append(self, batch: Sequence[StoredEvent]) -> None:
         """Write the new events of a batch. Another process may have written some of them meanwhile.
@@ -124,6 +130,10 @@ class LogImporter:
         except Refused as error:
             reason = f"the database refuses events {new[0].sequence} to {new[-1].sequence} ({error.reason})"
             raise LogFileInvalid(self._source, 0, reason) from error
+
+    async def finish(self) -> tuple[str, ...]:
+        """Overwrite what replaced payloads left in the database. Call this at the end; it returns what was not done."""
+        return await self._store.overwrite_leftovers() if self._replaces else ()
 
     @property
     def _run(self) -> ImportRun:

@@ -21,6 +21,8 @@ __all__ = ["rewrite_redacted"]
 async def rewrite_redacted(store: EventStore, files: Sequence[Path], durable: TargetLimits) -> int:
     """Write the log files anew that lack a redaction of the store; return the last event that redacts one of theirs.
 
+    The store may redact more meanwhile. What is returned covers all redactions that the files hold.
+
     Args:
         store: the event store.
         files: the log files of the backup, in order.
@@ -31,6 +33,11 @@ async def rewrite_redacted(store: EventStore, files: Sequence[Path], durable: Ta
         TargetRefused: a file cannot be written.
     """
     redacting = 0
+
+    async def note(events: Sequence[StoredEvent]) -> None:
+        nonlocal redacting
+        redacting = max(redacting, *(stored.event.redacted_by or 0 for stored in events))
+
     for path in files:
         first, last = map(int, path.stem.split("-"))
         redactions = await store.redactions(after=first - 1, last=last)
@@ -39,7 +46,7 @@ async def rewrite_redacted(store: EventStore, files: Sequence[Path], durable: Ta
             async with LogFileSource.open(path) as file:
                 summary, found = await _redactions_in(file)
             if found != redactions:
-                async with aclosing(LogFileText(store, summary.header).chunks()) as chunks:
+                async with aclosing(LogFileText(store, summary.header, note).chunks()) as chunks:
                     await save(chunks, path, durable=durable)
     return redacting
 

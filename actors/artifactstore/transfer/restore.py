@@ -115,6 +115,7 @@ class _Restore:
                     self._progress(done)
         for run in batched(self._replaced, OBJECTS_MAX):
             await self._commit(ReplaceObjects(run))
+        failures = await self._importer.finish()
         return RestoreReport(
             directory=self._directory.name,
             events=log.events,
@@ -124,6 +125,7 @@ class _Restore:
             new_bytes=self._new_bytes,
             digest=log.digest,
             flaws=self._flaws.result(),
+            failures=failures,
         )
 
     async def _begin(self, log: BackupLog) -> None:

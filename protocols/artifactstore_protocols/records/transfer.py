@@ -49,6 +49,7 @@ class LogImport(Struct, frozen=True):
         sequence: the head of this log after the import; beyond `events` if this log already had later events.
         digest: the checksum in the footer of the file.
         flaws: the objects that this log names and that this store lacks, or has with another size.
+        failures: what is left of a redaction that the import took over. `redact` with the same text does it.
     """
 
     file: str
@@ -57,6 +58,7 @@ class LogImport(Struct, frozen=True):
     sequence: int
     digest: str
     flaws: ObjectFlaws
+    failures: tuple[str, ...] = ()
 
 
 class BackupReport(Struct, frozen=True):
@@ -101,6 +103,7 @@ class RestoreReport(Struct, frozen=True):
         new_bytes: the total size of these objects.
         digest: as in `BackupReport`.
         flaws: the objects that the store still lacks, since they are damaged or missing in the backup.
+        failures: as in `LogImport`.
     """
 
     directory: str
@@ -111,6 +114,7 @@ class RestoreReport(Struct, frozen=True):
     new_bytes: int
     digest: str
     flaws: ObjectFlaws
+    failures: tuple[str, ...] = ()
 
 
 class BackupCheck(Struct, frozen=True):

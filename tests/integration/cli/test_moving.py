@@ -41,7 +41,7 @@ def test_a_log_is_carried_to_another_store(
 
     go_to(elsewhere, monkeypatch)
     imported = elsewhere.json("events", "--import", "log.cborseq")
-    assert list(imported) == ["file", "events", "written", "sequence", "digest", "flaws"]
+    assert list(imported) == ["file", "events", "written", "sequence", "digest", "flaws", "failures"]
     assert (imported["events"], imported["written"], imported["sequence"]) == (len(log),) * 3
     assert imported["digest"] == exported["digest"]
     assert imported["flaws"]["missing_objects"] == len(imported["flaws"]["missing"]) == 4
@@ -175,6 +175,7 @@ def test_a_backup_is_made_checked_brought_up_to_date_and_restored(
         "new_bytes",
         "digest",
         "flaws",
+        "failures",
     ]
     assert [restored[key] for key in ("events", "written", "sequence", "new_objects")] == [9, 9, 9, 5]
     assert restored["digest"] == checked["digest"]

@@ -53,7 +53,7 @@ def test_events_are_shown_to_a_person_a_line_each(filled: Cli) -> None:
     lines = filled.json_lines("events")
     shown = filled.ok("events").text.splitlines()
     assert [line.split() for line in shown] == [
-        [str(line["sequence"]), line["recorded_at"], line["type"], line["subject"]] for line in lines
+        [str(line["sequence"]), f"{line['recorded_at'][:19]}Z", line["type"], line["subject"]] for line in lines
     ]
 
 

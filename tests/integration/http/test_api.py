@@ -1,7 +1,8 @@
 """The API below `/v1`: who may ask what, what it answers, and that its document says so."""
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -10,15 +11,18 @@ import trio
 from blake3 import blake3
 from openapi_spec_validator import validate
 
+from artifactstore import environment
 from artifactstore.http import problems as page_problems
-from artifactstore.http.api import events, freshness
+from artifactstore.http.api import events, freshness, sending
 from artifactstore.http.api.model import Route
 from artifactstore.http.api.routing import openapi_path
 from artifactstore.http.api.table import ROUTES
-from artifactstore.http.streams import STREAMS_MAX
+from artifactstore.http.streams import STREAMS_MAX, EventStreams
 from artifactstore.json_output import to_json
 from artifactstore.registry import Registry
 from artifactstore_protocols import manifest
+from artifactstore_protocols.event_types import UnknownEventType
+from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.tokens import SCOPES
 from integration.http.described import Described, bearer, path_of
 from integration.http.serving import GUARD_S, Answer, ask, connect, read_events, request
@@ -199,6 +203,21 @@ async def test_files_come_in_pages_and_the_manifest_in_the_form_that_is_accepted
     assert (await filled.ask("/v1/packages/a-1/manifest", "read", headers=[("Accept", "text/html")])).status == 406
 
 
+async def test_a_manifest_has_its_digest_also_if_the_package_was_just_finalized(
+    filled: Described, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package_id = (await filled.service.registry.create_package("a-new")).package_id
+    read = Registry.get_manifest_bytes
+
+    async def finalize_and_read(self: Registry, package: str, form: Any = "cbor") -> bytes:  # noqa: ANN401 - a literal
+        await self.finalize_package(package)
+        return await read(self, package, form)
+
+    monkeypatch.setattr(Registry, "get_manifest_bytes", finalize_and_read)
+    answer = await filled.ask(f"/v1/packages/{package_id}/manifest", "read", headers=[("Accept", "application/cbor")])
+    assert answer.headers["artifactstore-manifest-digest"] == f"blake3:{blake3(answer.body).hexdigest()}"
+
+
 async def test_what_keeps_a_package_and_what_became_of_it(filled: Described) -> None:
     registry = filled.service.registry
     record = await registry.get_package("a-1")
@@ -286,6 +305,111 @@ async def test_a_stream_ends_before_the_next_event_once_its_token_is_revoked(
     assert rest.endswith(b"0\r\n\r\n")
 
 
+async def test_a_stream_gives_its_place_back_when_its_client_goes(
+    filled: Described, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back = trio.Event()
+    give_back = EventStreams.give_back
+
+    def gives_back(self: EventStreams) -> None:
+        give_back(self)
+        given_back.set()
+
+    monkeypatch.setattr(EventStreams, "give_back", gives_back)
+    with trio.fail_after(GUARD_S):
+        async with await connect(filled.service.url) as stream:
+            headers = (*bearer(filled.secrets["read"]), ("Accept", "text/event-stream"))
+            await stream.send_all(request("/v1/events", headers=headers))
+            await read_events(stream, 1)
+            assert not given_back.is_set()
+        await given_back.wait()
+
+
+async def test_no_events_are_read_for_a_client_that_has_gone(
+    filled: Described, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, ended = trio.Event(), trio.Event()
+
+    async def read_for_ever(_registry: Registry, _since: int = 0, *, limit: int) -> Sequence[StoredEvent]:
+        assert limit
+        reading.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(Registry, "read_events", read_for_ever)
+    with trio.fail_after(GUARD_S):
+        async with await connect(filled.service.url) as stream:
+            await stream.send_all(request("/v1/events", headers=bearer(filled.secrets["read"])))
+            await reading.wait()
+            assert not ended.is_set()
+        await ended.wait()
+
+
+async def test_the_log_is_sent_in_parts_to_a_few_and_not_beyond_the_limit(
+    filled: Described, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = (await filled.ask("/v1/events")).body
+    lines = everything.splitlines(keepends=True)
+    monkeypatch.setattr(events, "_PART_BYTES", 100)
+    monkeypatch.setattr(events, "_LARGE_BYTES", 1)  # each event is a batch
+    assert (await filled.ask("/v1/events")).body == everything
+    converted = list[int]()
+    in_thread = environment.in_thread
+
+    async def counted(work: Callable[[], Any]) -> object:
+        converted.append(1)
+        return await in_thread(work)
+
+    monkeypatch.setattr(events, "in_thread", counted)
+    assert (await filled.ask("/v1/events?limit=2")).body == b"".join(lines[:2])
+    assert len(converted) == 4, "nothing is put into JSON for an answer that is full"
+    answer = await ask(filled.service.url, "/v1/events", headers=bearer(filled.secrets["all"]))
+    assert answer.body == everything
+    monkeypatch.setattr(sending, "PLACE_WAIT_S", 0.01)
+    places = sending.Places(1)
+    monkeypatch.setattr(events, "_lines", places)
+    async with places.taken():
+        refused = await filled.ask("/v1/events")
+        assert (refused.status, refused.json["code"]) == (503, "too_many_downloads")
+    assert (await filled.ask("/v1/events")).body == everything
+
+
+async def test_events_and_history_are_converted_beside_the_event_loop(
+    filled: Described, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = StoredEvent.decode
+    decoding = set[threading.Thread]()
+
+    def decodes(self: StoredEvent) -> object:
+        decoding.add(threading.current_thread())
+        return decode(self)
+
+    monkeypatch.setattr(StoredEvent, "decode", decodes)
+    for target in ("/v1/events", "/v1/packages/a-1/history"):
+        decoding.clear()
+        assert (await filled.ask(target, "read")).body
+        assert decoding
+        assert threading.current_thread() not in decoding
+
+
+async def test_an_event_of_a_later_release_is_left_out(filled: Described, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = StoredEvent.decode
+    later = {"v1.files.ingested", "v1.tag.set"}  # the subject of the one is a package
+
+    def decodes(self: StoredEvent) -> object:
+        if self.event.type in later:
+            raise UnknownEventType(self.event.type, self.sequence)
+        return decode(self)
+
+    before = [json.loads(line) for line in (await filled.ask("/v1/events", "read")).body.splitlines()]
+    monkeypatch.setattr(StoredEvent, "decode", decodes)
+    for target in ("/v1/events", "/v1/events?package=a-1"):
+        seen = [json.loads(line) for line in (await filled.ask(target, "read")).body.splitlines()]
+        assert seen == [each for each in before if each["type"] not in later]
+
+
 async def test_as_many_streams_are_open_as_may_be(filled: Described, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("artifactstore.http.streams.STREAMS_MAX", 0)
     answer = await filled.ask("/v1/events", headers=[("Accept", "text/event-stream")])
@@ -322,6 +446,8 @@ WRONG: Mapping[str, tuple[str, tuple[tuple[str, str], ...], int, str]] = {
     "no query": ("/v1/packages?&", (), 400, "invalid_value"),
     "no time": ("/v1/packages?since=yesterday", (), 400, "invalid_value"),
     "no metadata": ("/v1/packages?meta=x", (), 400, "invalid_value"),
+    "a NUL in a tag": ("/v1/tags?after=%00", (), 400, "invalid_value"),
+    "a NUL in a hold": ("/v1/packages/a-1/holds?after=%00", (), 400, "invalid_value"),
     "no path": ("/v1/packages/a-1/files?after=..", (), 400, "path_refused"),
     "no form of a reference": ("/v1/packages/a-1@soon", (), 400, "invalid_value"),
     "a NUL": ("/v1/packages/%00", (), 404, "package_not_found"),

@@ -151,6 +151,20 @@ async def test_paths_lead_where_they_do_in_an_export(stored: Stored) -> None:
     assert "archive.tar?subtree=img" in (await stored.get("files/pictures")).json["detail"]
 
 
+async def test_a_package_is_read_only_to_follow_a_link(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "PLACE_WAIT_S", 0.01)
+    places = sending.Places(1)
+    monkeypatch.setattr(content, "_lookups", places)
+    expected = {"nothing": 404, "a.txt/below": 404, "img/no": 404, "im": 404, "img": 409, "hollow": 409, "a.txt": 200}
+    async with places.taken():
+        for path, status in expected.items():
+            assert (await stored.get(f"files/{path}")).status == status, path
+        for path in ("latest", "pictures/dot.svg", "pictures/no", "dead"):
+            answer = await stored.get(f"files/{path}")
+            assert (answer.status, answer.json["code"]) == (503, "too_many_downloads"), path
+    assert (await stored.get("files/latest")).status == 200
+
+
 async def test_a_token_for_other_packages_sees_nothing(stored: Stored) -> None:
     other = await stored.service.registry.create_token("other", scopes=["read"], packages=["weekly"])
     for target in ("files/a.txt", "files/nothing", "archive.tar", "archive.zip"):
@@ -164,6 +178,21 @@ async def test_a_package_that_is_gone_has_no_bytes(stored: Stored) -> None:
     for target in ("files/a.txt", "files/latest", "archive.tar", "archive.zip"):
         answer = await stored.get(target)
         assert (answer.status, answer.json["code"]) == (410, "package_gone"), target
+
+
+async def test_a_purged_content_is_gone_for_every_request(stored: Stored) -> None:
+    registry = stored.service.registry
+    targets = ("files/a.txt", "files/large.bin", "archive.tar", "archive.zip")
+    tags = [(await stored.get(target, "HEAD")).headers["etag"] for target in targets]
+    purged = [
+        (await registry.get_file_record(stored.package_id, path)).content_address for path in ("a.txt", "large.bin")
+    ]
+    await registry.purge(purged, reason="a test", confirm=purged)
+    for target, etag in zip(targets, tags, strict=True):
+        for answer in (await stored.get(target), await stored.get(target, If_None_Match=etag)):
+            assert (answer.status, answer.json["code"]) == (410, "content_purged"), target
+        assert (await stored.get(target, "HEAD")).status == 410, target
+    assert (await stored.get("archive.tar?subtree=img", "HEAD")).status == 200
 
 
 @pytest.mark.parametrize("form", ["tar", "zip"])

@@ -1,17 +1,23 @@
 """Redaction: a text is gone from names, paths and metadata, the log stays verifiable, and nothing brings it back."""
 
+import sqlite3
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry, redacting
+from artifactstore.database import database
 from artifactstore.database.log_validator import LogValidator
+from artifactstore.database.store import SqlEventStore
 from artifactstore.errors import (
     EventRefused,
     InvalidValue,
+    LogFileOvertaken,
     ManifestRedacted,
     OpenPackages,
     RedactionImpossible,
@@ -183,6 +189,95 @@ async def test_no_file_of_the_database_keeps_the_text(registry: Registry, settin
     assert traces(settings.storage_local_root.parent, OTHER) == []
 
 
+async def test_a_file_that_cannot_be_written_anew_does_not_hide_a_redaction(
+    registry: Registry, settings: Settings, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_up(_connection: object) -> bool:
+        runs.append("failed")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    runs, kept = list[str](), tmp_path / "kept"
+    plant(tree, {f"{OTHER}/x": b"x"})
+    await registry.ingest_tree(tree, name=OTHER)
+    await registry.export_events(tmp_path / "before")
+    with monkeypatch.context() as full:
+        full.setattr(database, "_overwrite_leftovers", fill_up)
+        report = await redacted(registry, OTHER, backups=(kept,))
+        assert (report.events, report.backups, len(report.failures)) == (3, (str(kept),), 1)
+        assert "disk is full" in report.failures[0]
+        await registry.export_events(tmp_path / "after")
+        async with open_registry(settings_in(tmp_path / "other")) as other:
+            await other.import_events(tmp_path / "before")
+            assert runs == ["failed"]
+            imported = await other.import_events(tmp_path / "after")
+            assert imported.written == 1
+            assert "disk is full" in imported.failures[0]
+            # Later imports replace nothing, so they do not write the file anew.
+            await registry.create_package("y")
+            await registry.export_events(tmp_path / "later")
+            assert (await other.import_events(tmp_path / "later")).failures == ()
+            assert runs == ["failed", "failed"]
+    # Repeated, the command does what is left.
+    again = await registry.redact(OTHER, reason=REASON)
+    assert (again.events, again.failures) == (0, ())
+    assert traces(settings.storage_local_root.parent, OTHER) == traces(kept, OTHER) == []
+
+
+async def test_a_backup_includes_what_is_redacted_while_it_rewrites_its_log(
+    registry: Registry, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tree, {f"{OTHER}/x": b"x", "pin 4711": b"y"})
+    await registry.ingest_tree(tree, name="x")
+    kept = tmp_path / "kept"
+    await registry.backup(kept)
+    await redacted(registry, OTHER)
+    redactions, late = SqlEventStore.redactions, list[RedactionReport]()
+
+    async def one_more(store: SqlEventStore, *, after: int, last: int) -> Mapping[int, int]:
+        found = await redactions(store, after=after, last=last)
+        if found and not late:
+            late.append(await redacted(registry, "pin"))
+        return found
+
+    with monkeypatch.context() as racing:
+        racing.setattr(SqlEventStore, "redactions", one_more)
+        report = await registry.backup(kept)
+    assert report.events == late[0].sequence
+    assert traces(kept, OTHER) == traces(kept, "pin") == []
+    async with open_registry(settings_in(tmp_path / "other")) as other:
+        await other.restore(kept)
+        assert await whole_log(other) == await whole_log(registry)
+
+
+async def test_an_export_that_a_redaction_overtakes_begins_again(
+    registry: Registry, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tree, {f"{OTHER}/x": b"x", "pin 4711": b"y"})
+    await registry.ingest_tree(tree, name="x")
+    read_events, texts = SqlEventStore.read_events, [OTHER]
+
+    async def overtaken(store: SqlEventStore, **page: Any) -> Sequence[StoredEvent]:  # noqa: ANN401 - what it takes
+        if texts and page["after"] == 0:
+            await redacted(registry, texts.pop())
+        return await read_events(store, **page)
+
+    monkeypatch.setattr(SqlEventStore, "read_events", overtaken)
+    exported = await registry.export_events(tmp_path / "log")
+    assert exported.events == len(await whole_log(registry))
+    async with open_registry(settings_in(tmp_path / "other")) as other:
+        assert (await other.import_events(tmp_path / "log")).written == exported.events
+    texts.append("pin")
+    with pytest.raises(LogFileOvertaken) as refused:
+        [chunk async for chunk in registry.exported_events()]
+    assert (refused.value.head, refused.value.redacting) == (exported.events, exported.events + 1)
+    chunks = [chunk async for chunk in registry.exported_events()]
+    (tmp_path / "log").write_bytes(b"".join(chunks))
+    await registry.export_events(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "log").read_bytes()
+
+
 async def test_what_cannot_be_redacted_is_refused_and_changes_nothing(registry: Registry, tree: Path) -> None:
     plant(tree, {"a" * 240 + OTHER: b"x"})
     await registry.ingest_tree(tree, name="x", idempotency_key=f"push {OTHER}", principal=OTHER)
@@ -296,7 +391,11 @@ async def test_what_is_redacted_and_reported_is_exact(
     registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digits = iter((1, 2, 3, 0xAB, 0xBA))
-    drawing = SimpleNamespace(get=lambda: SimpleNamespace(random_bits=lambda _bits: next(digits)))
+
+    def drawn(_bits: int) -> int:
+        return next(digits)
+
+    drawing = SimpleNamespace(get=lambda: SimpleNamespace(random_bits=drawn))
     monkeypatch.setattr(redacting, "environment", drawing)
     package = await filled(registry, tree)
     await registry.create_token("ci", scopes=["read"])

@@ -1,5 +1,6 @@
 """The pure parts of the API: routing, media types, schemas of answers, and codes of errors."""
 
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -109,3 +110,19 @@ def test_a_problem_of_the_server_does_not_tell_where_its_files_are() -> None:
     assert busy.headers["Retry-After"]
     assert b"/a/path" not in damaged.body + busy.body
     assert b"no such" not in problem_of(errors.PackageNotFound("x")).body
+
+
+def test_a_read_that_is_refused_is_no_failure_of_the_service() -> None:
+    refused = {
+        errors.ContentPurged("blake3:00", 7, "alice", "a leaked key"): 410,
+        errors.DatabaseClosed(): 503,
+        errors.MailboxFull("storage", "ReadObjects", 1, 1, 1): 503,
+        errors.ManifestRedacted("package", "blake3:00", 7): 410,
+        errors.NoThreadLeft(): 503,
+        errors.PackageNotFound("x"): 404,
+        errors.TagNotFound("x"): 404,
+    }
+    for error, status in refused.items():
+        problem = problem_of(error)
+        assert problem.status == status, problem.code
+        assert ("Retry-After" in problem.headers) == (status == HTTPStatus.SERVICE_UNAVAILABLE)

@@ -16,6 +16,7 @@ from artifactstore.http.api import file_bytes
 from artifactstore.http.api.file_bytes import bytes_of_ranges, parts_boundary, parts_bytes
 from artifactstore.http.api.problems import Problem
 from artifactstore.http.api.sending import PLACE_WAIT_S, Places, send_body, while_connected
+from artifactstore.http.streams import EventStreams
 from artifactstore.registry import PackageReads
 from artifactstore_protocols.http_ranges import ByteRange, requested_ranges
 from artifactstore_protocols.identity import digests_of
@@ -126,6 +127,31 @@ async def test_a_place_is_waited_for_and_not_for_ever(autojump_clock: MockClock)
         pass
 
 
+async def test_events_that_a_client_does_not_see_do_not_silence_its_stream(autojump_clock: MockClock) -> None:
+    class Tail:
+        sequence = 0
+
+        async def __anext__(self) -> "Tail":
+            await trio.sleep(10)
+            self.sequence += 1
+            return self
+
+        def close(self) -> None:
+            pass
+
+    class Projection:
+        async def ask(self, _message: object) -> Tail:
+            return Tail()
+
+    async def hidden(_stored: object) -> bytes:
+        return b""
+
+    async with aclosing(EventStreams(cast("Any", Projection())).follow(0, hidden)) as parts:
+        assert (await anext(parts)).startswith(b"retry: ")
+        with trio.fail_after(100):
+            assert [await anext(parts) for _ in range(3)] == [b": still here\n\n"] * 3
+
+
 def record_of(content: bytes) -> FileRecord:
     digests = digests_of(content)
     return FileRecord(
@@ -170,7 +196,7 @@ def reads_of(content: bytes, *, opened: list[bool] | None = None) -> PackageRead
     async def read_objects(_addresses: Sequence[str]) -> Sequence[bytes | StorageError]:
         return [content]
 
-    return PackageReads(*cast("Any", (None, open_object, read_objects, None, None)))
+    return PackageReads(*cast("Any", (None, open_object, read_objects, None, None, None)))
 
 
 async def read(file: FileRecord, ranges: Sequence[ByteRange], reads: PackageReads) -> bytes:

@@ -205,6 +205,8 @@ def _query[Q: Struct](text: bytes, kind: type[Q]) -> Q:
     many = {each.encode_name for each in fields(kind) if each.default == ()}
     values: dict[str, str | list[str]] = {}
     for name, value in pairs:
+        if "\0" in value:  # PostgreSQL refuses it in any text
+            raise InvalidValue("query parameter", name[:60], "leave out the NUL character")
         if name in many:
             cast("list[str]", values.setdefault(name, [])).append(value)
         elif name in values:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from functools import partial
 from http import HTTPStatus
+from itertools import batched
 from typing import Annotated, Final
 from urllib.parse import quote
 
-import trio
 from msgspec import Meta
 
 from artifactstore.environment import in_thread
@@ -22,7 +22,7 @@ from artifactstore.http.api.sending import Places, send_body, send_head, while_c
 from artifactstore.http.shortcut import HEADERS, Receive, Scope, Send
 from artifactstore.package_export import ArchiveForm, archive, outline
 from artifactstore.refusals import FileNotInPackage, LinkLeadsNowhere
-from artifactstore.registry import package_reads
+from artifactstore.registry import event_store, package_reads
 from artifactstore_protocols.export_choice import ExportChoice
 from artifactstore_protocols.http_conditions import Conditions, Decision, decide
 from artifactstore_protocols.http_content import (
@@ -60,6 +60,8 @@ ARCHIVES_MAX: Final = 4
 _LOOKUPS_MAX: Final = 2
 """The most packages whose entries are read at once to follow a link."""
 
+_CHECKED_AT_ONCE: Final = 500
+
 _HEADERS: Final = {
     **HEADERS,
     # A browser may keep a file, and asks each time whether it is still the same and may still be read.
@@ -94,8 +96,7 @@ RANGE_STATUSES: Final[Mapping[HTTPStatus, str]] = {
 """What a request for a part of a file can get too, with the meanings."""
 
 # They bound the memory of the process, so all servers in it share them.
-_files, _archives = Places(FILES_MAX), Places(ARCHIVES_MAX)
-_lookups = trio.CapacityLimiter(_LOOKUPS_MAX)
+_files, _archives, _lookups = Places(FILES_MAX), Places(ARCHIVES_MAX), Places(_LOOKUPS_MAX)
 
 
 class ArchiveQuery(FreshQuery, frozen=True, forbid_unknown_fields=True):
@@ -107,21 +108,23 @@ class ArchiveQuery(FreshQuery, frozen=True, forbid_unknown_fields=True):
 async def get_file(call: Call, _query: FreshQuery) -> RawReply:
     """Answer with the bytes of a file, or with a part of them."""
     path = check_path(call.path["path"])
-    file = await _file_at(call, path)
-    decision = _decided(call, entity_tag(file.content_address), file.size_bytes, ranges=True)
-    headers = _file_headers(file, path.rpartition("/")[2], decision)
-    ranges = decision.ranges or (ByteRange(0, file.size_bytes),)
+    reads = package_reads(call.registry)
 
     async def work(send: Send) -> None:
-        pieces = bytes_of_ranges(file, ranges, package_reads(call.registry))
+        file = await _file_at(call, path)
+        decision = _decided(call, entity_tag(file.content_address), file.size_bytes, ranges=True)
+        headers = _file_headers(file, path.rpartition("/")[2], decision)
+        if call.is_head or decision.status == HTTPStatus.NOT_MODIFIED:
+            await reads.check_contents([file.content_address])  # as for the bytes
+            await send_head(send, HTTPStatus(decision.status), headers)
+            return
+        ranges = decision.ranges or (ByteRange(0, file.size_bytes),)
+        pieces = bytes_of_ranges(file, ranges, reads)
         async with _files.taken(), aclosing(pieces):
             await send_body(send, HTTPStatus(decision.status), headers, pieces)
 
     async def reply(_scope: Scope, receive: Receive, send: Send) -> None:
-        if call.is_head or decision.status == HTTPStatus.NOT_MODIFIED:
-            await send_head(send, HTTPStatus(decision.status), headers)
-        else:
-            await while_connected(receive, partial(work, send))
+        await while_connected(receive, partial(work, send))
 
     return reply
 
@@ -155,6 +158,10 @@ def _archived(form: ArchiveForm, call: Call, query: ArchiveQuery) -> RawReply:
                 "ETag": etag,
             }
             if call.is_head or decision.status == HTTPStatus.NOT_MODIFIED:
+                for some in batched(
+                    (each.content_address for each in entries if each.kind == "file"), _CHECKED_AT_ONCE
+                ):
+                    await reads.check_contents(some)
                 await send_head(send, HTTPStatus(decision.status), headers)
                 return
             pieces = archive(entries, form, reads.whole_object, reads.read_objects, None)
@@ -178,7 +185,9 @@ async def _file_at(call: Call, path: str) -> FileRecord:
     found = await package_reads(call.registry).entry(package_id, path_key(path))
     if found is not None and found.kind == "file":
         return found
-    async with _lookups:
+    if not await _meets_a_link(call, path):
+        raise _no_file(package_id, path) if await _is_directory(call, path) else FileNotInPackage(package_id, path)
+    async with _lookups.taken():
         package = await call.registry.open_package(package_id)
         place = await in_thread(partial(package.opened.tree.resolve, path))
     if isinstance(place, Dead):
@@ -186,9 +195,36 @@ async def _file_at(call: Call, path: str) -> FileRecord:
             raise LinkLeadsNowhere(package_id, path, place.link, is_loop=place.reason == "loop")
         raise FileNotInPackage(package_id, path)
     if place.entry is None or place.kind != "file":
-        below = f"/v1/packages/{package_id}/archive.tar?subtree={quote(place.path)}"
-        raise Problem(HTTPStatus.CONFLICT, "not_a_file", f"{path!r} is a directory; get it as {below}")
+        raise _no_file(package_id, place.path)
     return place.entry
+
+
+async def _meets_a_link(call: Call, path: str) -> bool:
+    """Return whether a link is at a path or above it. Only then the whole package is needed to follow it."""
+    above = ""
+    for part in path.split("/"):
+        above = f"{above}/{part}" if above else part
+        found = await package_reads(call.registry).entry(call.package.package_id, path_key(above))
+        if found is not None:
+            return found.kind == "link"
+        if not await _is_directory(call, above):
+            return False
+    return False
+
+
+async def _is_directory(call: Call, path: str) -> bool:
+    """Return whether a directory is at a path, empty or not."""
+    package_id, key = call.package.package_id, path_key(path)
+    found = await package_reads(call.registry).entry(package_id, key)
+    if found is not None:
+        return found.kind == "directory"
+    below = await event_store(call.registry).file_page(package_id, after=f"{key}/", limit=1)
+    return any(path_key(each.path).startswith(f"{key}/") for each in below)
+
+
+def _no_file(package_id: str, path: str) -> Problem:
+    below = f"/v1/packages/{package_id}/archive.tar?subtree={quote(path)}"
+    return Problem(HTTPStatus.CONFLICT, "not_a_file", f"{path!r} is a directory; get it as {below}")
 
 
 def _decided(call: Call, etag: str, size_bytes: int, *, ranges: bool) -> Decision:

@@ -5,10 +5,11 @@ objects, which name contents of all packages. Only a token with the scope `admin
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Final, cast
+from typing import Annotated, Final, NamedTuple, cast
 
 import trio
 from msgspec import Meta, Struct
@@ -16,22 +17,30 @@ from msgspec import Meta, Struct
 from artifactstore.environment import in_thread
 from artifactstore.http.api.model import EVENT_STREAM, JSON_LINES, Call, FreshQuery, RawReply
 from artifactstore.http.api.problems import Problem
+from artifactstore.http.api.sending import Places, while_connected
 from artifactstore.http.shortcut import HEADERS, Receive, Scope, Send
 from artifactstore.json_output import Json, event_to_json, json_text
 from artifactstore.registry import event_store
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.event_types import EVENT_TYPES, PackageCreated, UnknownEventType
+from artifactstore_protocols.event_types import EVENT_TYPES, PACKAGE_CREATED, PackageCreated, UnknownEventType
 from artifactstore_protocols.events import SEQUENCE_MAX, StoredEvent, parse_sequence
 from artifactstore_protocols.ids import is_id
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.tokens import TokenInvalid
 
-__all__ = ["RECHECK_S", "Event", "EventsQuery", "list_events"]
+__all__ = ["LINES_MAX", "RECHECK_S", "Event", "EventsQuery", "list_events"]
 
 _PAGE: Final = 500
 _NAMES_KEPT: Final = 1000
 _LARGE_BYTES: Final = 64 << 10
-"""A larger payload, such as a manifest, is put into JSON by a thread."""
+"""A larger payload, such as a manifest, is put into JSON by a thread. A batch of events ends when it has as much."""
+
+_PART_BYTES: Final = 256 << 10
+
+LINES_MAX: Final = 8
+"""The most answers in JSON Lines that are sent at once. Each holds a page of the log and a part of its answer."""
+
+_lines = Places(LINES_MAX)  # of the process, whose memory they bound
 
 RECHECK_S: Final = 5.0
 """A stream asks so often at most whether its token is still valid."""
@@ -102,31 +111,28 @@ class _Sight:
         self._types, self._package_id = types, package_id
         self._names = OrderedDict[str, str]()
 
-    async def text_of(self, stored: StoredEvent) -> str | None:
-        """Return an event as JSON; None if the request does not see it."""
-        if self._types and stored.event.type not in self._types:
-            return None
-        try:
-            package_id = _package_of(stored)
-        except UnknownEventType:
-            return None
-        if self._package_id not in {None, package_id}:
-            return None
+    async def texts_of(self, batch: Sequence[StoredEvent]) -> Sequence[str]:
+        """Return events as JSON, without those that the request does not see or this release does not know."""
+        wanted = [each for each in batch if not self._types or each.event.type in self._types]
         sees_all = self._grant.allows("admin")
-        if not sees_all:
-            name = None if package_id is None else await self._name_of(stored, package_id)
-            if name is None or not self._grant.allows("read", name):
-                return None
-        if len(stored.event.payload) > _LARGE_BYTES:
-            return await in_thread(lambda: _text(stored, whole=sees_all))
-        return _text(stored, whole=sees_all)
+        known = await _converted(wanted, lambda: [(each, found) for each in wanted if (found := _facts_of(each))])
+        seen = [each for each, facts in known if await self._sees(facts, sees_all=sees_all)]
+        texts = await _converted(seen, lambda: [_text(each, whole=sees_all) for each in seen])
+        return [text for text in texts if text is not None]
 
-    async def _name_of(self, stored: StoredEvent, package_id: str) -> str | None:
+    async def _sees(self, facts: "_Facts", *, sees_all: bool) -> bool:
+        if self._package_id not in {None, facts.package_id}:
+            return False
+        if sees_all:
+            return True
+        name = None if facts.package_id is None else await self._name_of(facts.package_id, facts.created_name)
+        return name is not None and self._grant.allows("read", name)
+
+    async def _name_of(self, package_id: str, created_name: str | None) -> str | None:
         """Return the name of a package, which never changes; None if there is no such package."""
         if package_id not in self._names:
-            payload = stored.decode()
-            if isinstance(payload, PackageCreated):
-                self._names[package_id] = payload.name
+            if created_name is not None:
+                self._names[package_id] = created_name
             else:
                 with suppress(PackageNotFound):  # then it has no name, and no token sees it
                     self._names[package_id] = (await self._store.package(package_id)).name
@@ -135,15 +141,53 @@ class _Sight:
         return self._names.get(package_id)
 
 
-def _text(stored: StoredEvent, *, whole: bool) -> str:
-    shown = cast("Mapping[str, Json]", event_to_json(stored))
-    return json_text(shown if whole else _without_deduplication(shown))
+class _Facts(NamedTuple):
+    """Of which package an event is, None for the store as a whole; and its name, if the event creates it."""
+
+    package_id: str | None
+    created_name: str | None
 
 
-def _package_of(stored: StoredEvent) -> str | None:
-    """Return the id of the package that an event is about; None for an event of the store as a whole."""
+async def _converted[T](batch: Sequence[StoredEvent], work: Callable[[], T]) -> T:
+    """Run what decodes events: in a thread, unless it is one small event. Others wait for the event loop meanwhile."""
+    is_small = len(batch) <= 1 and all(len(each.event.payload) <= _LARGE_BYTES for each in batch)
+    return work() if is_small else await in_thread(work)
+
+
+def _batches(page: Sequence[StoredEvent]) -> Generator[Sequence[StoredEvent]]:
+    """Divide a page by the bytes of its payloads, so that no batch needs a thread, or memory, for long."""
+    batch: list[StoredEvent] = []
+    size = 0
+    for each in page:
+        batch.append(each)
+        size += len(each.event.payload)
+        if size >= _LARGE_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _facts_of(stored: StoredEvent) -> _Facts | None:
+    """Return what decides who sees an event; None for one of a type that this release does not know."""
     subject = stored.event.subject
-    return subject if is_id(subject) else getattr(stored.decode(), "package_id", None)
+    creates = stored.event.type == PACKAGE_CREATED.name
+    if is_id(subject) and not creates:
+        return _Facts(subject, None)
+    try:
+        payload = stored.decode()
+    except UnknownEventType:
+        return None
+    package_id = subject if is_id(subject) else getattr(payload, "package_id", None)
+    return _Facts(package_id, payload.name if isinstance(payload, PackageCreated) else None)
+
+
+def _text(stored: StoredEvent, *, whole: bool) -> str | None:
+    try:
+        shown = cast("Mapping[str, Json]", event_to_json(stored))
+    except UnknownEventType:
+        return None
+    return json_text(shown if whole else _without_deduplication(shown))
 
 
 def _without_deduplication(shown: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -160,22 +204,26 @@ def _once(call: Call, sight: _Sight, after: int, limit: int) -> RawReply:
 
     async def lines() -> AsyncGenerator[bytes]:
         left, at = limit, after
+        held = bytearray()
         while left and (page := await call.registry.read_events(at, limit=_PAGE)):
-            texts = [text for each in page if (text := await sight.text_of(each)) is not None]
-            yield "".join(f"{text}\n" for text in texts[:left]).encode()
-            left -= len(texts[:left])
+            for batch in _batches(page):
+                texts = (await sight.texts_of(batch))[:left]
+                left -= len(texts)
+                for text in texts:
+                    held += f"{text}\n".encode()
+                    while len(held) >= _PART_BYTES:
+                        yield bytes(held[:_PART_BYTES])
+                        del held[:_PART_BYTES]
+                if not left:
+                    break
             at = page[-1].sequence
+        yield bytes(held)
 
-    async def send_all(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await _begin(send, JSON_LINES, {})
-        if not call.is_head:
-            async with aclosing(lines()) as found:
-                async for part in found:
-                    if part:
-                        await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+    async def work(send: Send) -> None:
+        async with _lines.taken(), aclosing(lines()) as found:
+            await _send_all(call, send, JSON_LINES, {}, found)
 
-    return send_all
+    return _while_connected(work)
 
 
 def _stream(call: Call, sight: _Sight, after: int) -> RawReply:
@@ -184,30 +232,44 @@ def _stream(call: Call, sight: _Sight, after: int) -> RawReply:
 
     async def message(stored: StoredEvent) -> bytes:
         nonlocal checked_at
-        text = await sight.text_of(stored)
-        if text is not None and trio.current_time() - checked_at >= RECHECK_S:
+        texts = await sight.texts_of([stored])
+        if texts and trio.current_time() - checked_at >= RECHECK_S:
             await call.recheck()
             checked_at = trio.current_time()
-        return b"" if text is None else f"id: {stored.sequence}\ndata: {text}\n\n".encode()
+        return "".join(f"id: {stored.sequence}\ndata: {text}\n\n" for text in texts).encode()
 
-    async def send_all(_scope: Scope, _receive: Receive, send: Send) -> None:
+    async def work(send: Send) -> None:
         if not call.streams.take():
             detail = "As many streams are open as may be; ask again later."
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_streams", detail)
         try:
-            await _begin(send, EVENT_STREAM, _STREAM_HEADERS)
-            if not call.is_head:
-                # A token that was revoked or has expired ends the stream before the next event.
-                with suppress(TokenInvalid):
-                    async with aclosing(call.streams.follow(after, message)) as parts:
-                        async for part in parts:
-                            if part:
-                                await send({"type": "http.response.body", "body": part, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            async with aclosing(call.streams.follow(after, message)) as parts:
+                await _send_all(call, send, EVENT_STREAM, _STREAM_HEADERS, parts)
         finally:
             call.streams.give_back()
 
+    return _while_connected(work)
+
+
+def _while_connected(work: Callable[[Send], Awaitable[None]]) -> RawReply:
+    """Return an answer that `work` sends, and that ends when the client goes: its place is then free at once."""
+
+    async def send_all(_scope: Scope, receive: Receive, send: Send) -> None:
+        await while_connected(receive, partial(work, send))
+
     return send_all
+
+
+async def _send_all(
+    call: Call, send: Send, media_type: str, more: Mapping[str, str], parts: AsyncIterator[bytes]
+) -> None:
+    await _begin(send, media_type, more)
+    if not call.is_head:
+        with suppress(TokenInvalid):  # a token that was revoked or has expired ends the answer before the next event
+            async for part in parts:
+                if part:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _begin(send: Send, media_type: str, more: Mapping[str, str]) -> None:

@@ -28,7 +28,7 @@ _COMMON: Final[Mapping[HTTPStatus, str]] = {
     HTTPStatus.NOT_FOUND: "There is no such thing, or the token may not read it.",
     HTTPStatus.NOT_ACCEPTABLE: "The client accepts no media type of this answer.",
     HTTPStatus.CONFLICT: "Several packages match, or the package is not in the state that this needs.",
-    HTTPStatus.GONE: "The package was deleted or has expired.",
+    HTTPStatus.GONE: "The package was deleted or has expired, or what it had was purged or redacted.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request has a body, and this route takes none, or only a smaller one.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is compressed, or of another media type.",
     HTTPStatus.MISDIRECTED_REQUEST: "`Host` is no name of this service.",

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, cast
 from msgspec import Meta, Struct, field
 
 from artifactstore import finding
-from artifactstore.environment import environment
+from artifactstore.environment import environment, in_thread
 from artifactstore.history import history_entry
 from artifactstore.http.api.model import CBOR, Answer, Call, FreshQuery
 from artifactstore.registry import event_store
@@ -158,8 +158,11 @@ async def list_files(call: Call, query: FilesQuery) -> Answer:
 async def get_manifest(call: Call, _query: FreshQuery) -> Answer:
     """Answer with the manifest, in the form that the client prefers."""
     form: Literal["cbor", "json"] = "cbor" if call.media_type == CBOR else "json"
-    manifest = await call.registry.get_manifest_bytes(call.package.package_id, form)
-    return Answer(manifest, headers={"Artifactstore-Manifest-Digest": cast("str", call.package.manifest_digest)})
+    package = call.package
+    manifest = await call.registry.get_manifest_bytes(package.package_id, form)
+    if package.manifest_digest is None:  # it was finalized since it was found
+        package = await event_store(call.registry).package(package.package_id)
+    return Answer(manifest, headers={"Artifactstore-Manifest-Digest": cast("str", package.manifest_digest)})
 
 
 async def explain_retention(call: Call, _query: FreshQuery) -> Answer:
@@ -219,6 +222,6 @@ async def list_history(call: Call, query: HistoryQuery) -> Answer:
     """Answer with a page of the history of a package."""
     subject = call.package.package_id
     events = await event_store(call.registry).read_events(after=query.after, limit=query.limit, subject=subject)
-    items = [history_entry(each) for each in events]
+    items = await in_thread(lambda: [history_entry(each) for each in events])
     # A page can be short because its events are large, so only an empty page is surely the last one.
     return Answer(HistoryPage(items, items[-1].sequence if items else None))

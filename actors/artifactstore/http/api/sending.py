@@ -40,7 +40,7 @@ class Places:
         with trio.move_on_after(PLACE_WAIT_S) as waiting:
             await self._free.acquire()
         if waiting.cancelled_caught:
-            detail = "The service sends as many files as it may; ask again later."
+            detail = "The service sends as many answers of this kind as it may; ask again later."
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_downloads", detail)
         try:
             yield

@@ -126,7 +126,9 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         query=events.EventsQuery,
         answers={JSON_LINES: events.Event, EVENT_STREAM: str},
         headers={"Last-Event-ID": "The id of the last event that a client received; in place of `after`."},
-        errors={HTTPStatus.SERVICE_UNAVAILABLE: "As many streams are open as may be, or the database is down."},
+        errors={
+            HTTPStatus.SERVICE_UNAVAILABLE: "As many answers with events are sent as may be, or the database is down."
+        },
         tag="events",
     ),
     Route(
