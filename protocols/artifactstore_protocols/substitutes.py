@@ -52,6 +52,8 @@ REDACTED_TYPES: Final = frozenset(
 )
 """The types of events that can be redacted."""
 
+_OUTSIDE_TEXTS: Final = tuple(name for name in Manifest.__struct_fields__ if name not in {"package", "entries"})
+
 
 def check_substitute(mine: StoredEvent, theirs: StoredEvent) -> None:
     """Check an event that another log has redacted, and this log has not, or only before that.
@@ -127,7 +129,8 @@ def _is_ingest_alike(here: FilesIngested, there: FilesIngested) -> bool:
 def _is_manifest_alike(here: Manifest, there: Manifest) -> bool:
     package = replace(there.package, name=here.package.name, metadata=here.package.metadata)
     return (
-        replace(there, package=package, entries=here.entries) == here
+        package == here.package
+        and all(getattr(here, name) == getattr(there, name) for name in _OUTSIDE_TEXTS)
         and fits(there.package.name, here.package.name)
         and _is_value_alike(dict(here.package.metadata), dict(there.package.metadata))
         and Counter(map(_without_texts, here.entries)) == Counter(map(_without_texts, there.entries))
@@ -145,8 +148,8 @@ def _is_value_alike(here: object, there: object) -> bool:
     if isinstance(here, str):
         return fits(cast("str", there), here)
     if isinstance(here, dict):
-        old_items, new_items = (list(cast("dict[str, object]", each).items()) for each in (here, there))
-        return _are_pairs(old_items, new_items)
+        old_map, new_map = cast("dict[str, object]", here), cast("dict[str, object]", there)
+        return _are_pairs(list(old_map.items()), list(new_map.items()))
     if isinstance(here, list | tuple):
         old, new = cast("list[object]", here), cast("list[object]", there)
         return len(old) == len(new) and all(map(_is_value_alike, old, new))

@@ -391,7 +391,11 @@ async def test_what_is_redacted_and_reported_is_exact(
     registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digits = iter((1, 2, 3, 0xAB, 0xBA))
-    drawing = SimpleNamespace(get=lambda: SimpleNamespace(random_bits=lambda _bits: next(digits)))
+
+    def drawn(_bits: int) -> int:
+        return next(digits)
+
+    drawing = SimpleNamespace(get=lambda: SimpleNamespace(random_bits=drawn))
     monkeypatch.setattr(redacting, "environment", drawing)
     package = await filled(registry, tree)
     await registry.create_token("ci", scopes=["read"])
