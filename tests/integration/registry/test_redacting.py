@@ -9,7 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
-from artifactstore.database import database
+from artifactstore.database import database, redacting
+from artifactstore.database.asyncio_core import AsyncConnection
+from artifactstore.database.database import Database
 from artifactstore.database.log_validator import LogValidator
 from artifactstore.database.store import SqlEventStore
 from artifactstore.errors import (
@@ -21,6 +23,7 @@ from artifactstore.errors import (
     RedactionUnconfirmed,
 )
 from artifactstore.ids import new_id, now_us
+from artifactstore.transfer import log_importer
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.events import StoredEvent, encode_record
 from artifactstore_protocols.redaction import RedactionReport
@@ -244,6 +247,35 @@ async def test_an_export_that_a_redaction_overtakes_begins_again(
     (tmp_path / "log").write_bytes(b"".join(chunks))
     await registry.export_events(tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "log").read_bytes()
+
+
+async def test_an_import_that_projects_the_log_again_has_no_time_limit(
+    registry: Registry, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tree, {f"{OTHER}/x": b"x"})
+    await registry.ingest_tree(tree, name="x")
+    await registry.export_events(tmp_path / "before")
+    await redacted(registry, OTHER)
+    await registry.export_events(tmp_path / "after")
+    write, project_again = Database.write, redacting.project_again
+    limits, limits_of_projecting = list[float | None](), list[float | None]()
+
+    async def noted(store: Database, work: Any, *, timeout_s: float | None = 300) -> object:  # noqa: ANN401 - its own
+        limits.append(timeout_s)
+        return await write(store, work, timeout_s=timeout_s)
+
+    async def projected(connection: AsyncConnection, *, is_whole: bool = True) -> None:
+        limits_of_projecting.append(limits[-1])
+        await project_again(connection, is_whole=is_whole)
+
+    monkeypatch.setattr(Database, "write", noted)
+    monkeypatch.setattr(redacting, "project_again", projected)
+    async with open_registry(settings_in(tmp_path / "other")) as other:
+        await other.import_events(tmp_path / "before")
+        assert None not in limits
+        monkeypatch.setattr(log_importer, "COMMIT_TIMEOUT_S", 0.0)
+        assert (await other.import_events(tmp_path / "after")).written == 1
+    assert limits_of_projecting == [None]
 
 
 async def test_what_cannot_be_redacted_is_refused_and_changes_nothing(registry: Registry, tree: Path) -> None:
