@@ -278,6 +278,23 @@ async def test_an_import_that_projects_the_log_again_has_no_time_limit(
     assert limits_of_projecting == [None]
 
 
+async def test_what_is_left_is_a_text_that_somebody_chose(registry: Registry, tree: Path) -> None:
+    plant(tree, {"d/x": b"x", "y": b"y"})
+    (tree / "l").symlink_to("y")
+    made = await registry.ingest_tree(tree, name="n", metadata={"k": "v"})
+    await registry.set_tag("file-tag", made.package_id)
+    words = ("manifest_version", "directory", "blake3", "link", made.package_id[-6:], str(made.manifest_digest)[-6:])
+    for word in words:
+        report = await registry.redact(word, reason=REASON)
+        assert (report.events, report.left) == (0, ()), word
+    # The name of a tag is one, and so is a text in a schema.
+    report = await registry.redact("file", reason=REASON)
+    assert [(each.event_type, each.where) for each in report.left] == [("v1.tag.set", "subject")]
+    await registry.register_metadata_schema("person", {"properties": {"owner": {"enum": ["hunter"]}}})
+    report = await registry.redact("hunter", reason=REASON)
+    assert [(each.event_type, each.where) for each in report.left] == [("v1.metadata_schema.registered", "payload")]
+
+
 async def test_what_cannot_be_redacted_is_refused_and_changes_nothing(registry: Registry, tree: Path) -> None:
     plant(tree, {"a" * 240 + OTHER: b"x"})
     await registry.ingest_tree(tree, name="x", idempotency_key=f"push {OTHER}", principal=OTHER)
