@@ -4,8 +4,8 @@
 sizes, kinds, ids, states and the digests of contents stay, so that every later decision is the same.
 """
 
-from collections.abc import Iterable
-from typing import Any, cast, override
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, cast, override
 
 from msgspec import Struct
 from msgspec.structs import force_setattr, replace
@@ -25,10 +25,12 @@ from artifactstore_protocols.event_types import (
     Payload,
     PayloadsRedacted,
     TokenRevoked,
+    decode_payload,
     encode_payload,
 )
 from artifactstore_protocols.event_types.package_finalized import read_manifest
 from artifactstore_protocols.events import SEQUENCE_MAX, StoredEvent
+from artifactstore_protocols.ids import is_id
 from artifactstore_protocols.manifest import Entry as ManifestEntry
 from artifactstore_protocols.manifest import LinkEntry, Manifest
 from artifactstore_protocols.names import check_name
@@ -47,6 +49,27 @@ __all__ = [
     "remaining_in",
     "substitute_of",
 ]
+
+
+_NOT_CHOSEN: Final = frozenset(
+    {
+        "package_id",
+        "hold_id",
+        "log_id",
+        "store_id",
+        "parents",
+        "digest_algorithm",
+        "tree_digest",
+        "object_key",
+        "kind",
+        "integrity",
+        "cause",
+        "scopes",
+        "retrieval_tier",
+        "restore_status",
+    }
+)
+"""Fields whose texts the store makes: ids, digests, and words of its own."""
 
 
 class ManifestRedacted(ArtifactStoreError):
@@ -214,13 +237,40 @@ def remaining_in(stored: StoredEvent, payload: bytes | None, replaced: TextRepla
     where = None
     if replaced.is_in_text(event.principal):
         where = "principal"
-    elif replaced.is_in_text(event.subject):
+    elif replaced.is_in_text(event.subject) and not is_id(event.subject):
         where = "subject"
     elif replaced.is_in_text(event.command.idempotency_key):
         where = "idempotency key"
-    elif payload is not None and replaced.is_in(payload):
+    elif payload is not None and replaced.is_in(payload) and any(map(replaced.is_in_text, _texts_of(stored, payload))):
         where = "payload"
     return None if where is None else UnredactedEvent(stored.sequence, event.type, where)
+
+
+def _texts_of(stored: StoredEvent, payload: bytes) -> Iterator[str]:
+    """Yield the texts in a payload that people chose: no names of fields, kinds, ids or digests."""
+    decoded = decode_payload(stored.event.type, payload)
+    if isinstance(decoded, PackageFinalized):
+        is_substitute = stored.event.redacted_by is not None or payload != stored.event.payload
+        yield from _chosen(read_manifest(decoded, redacted=is_substitute).decoded)
+    else:
+        yield from _chosen(decoded)
+
+
+def _chosen(value: object) -> Iterator[str]:
+    names = getattr(value, "__struct_fields__", None) or getattr(value, "_fields", ())
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, each in cast("Mapping[str, object]", value).items():
+            yield key
+            yield from _chosen(each)
+    elif names:
+        for name in names:
+            if name not in _NOT_CHOSEN:
+                yield from _chosen(getattr(value, name))
+    elif isinstance(value, tuple | list | frozenset):
+        for each in cast("Iterable[object]", value):
+            yield from _chosen(each)
 
 
 def _redacted(payload: Payload, stored: StoredEvent, replaced: TextReplacement) -> Payload | None:

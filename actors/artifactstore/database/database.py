@@ -28,7 +28,7 @@ from artifactstore.database.engines import (
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, Refused, StoreReadOnly
 from artifactstore.database.file_guard import FileGuard, SnapshotGuard
 from artifactstore.database.location import DatabaseLocation
-from artifactstore.database.stuck import end_stuck_writers
+from artifactstore.database.stuck import end_stuck_writers, lift_time_limit
 from artifactstore.database.translation import DRIVER_ERRORS, reason_of, translated, was_undone
 from artifactstore.sqlite_access import Access
 
@@ -280,6 +280,8 @@ class Database:
                             connection = await stack.enter_async_context(connected(writer))
                             handle = await begin_before_lock(connection)
                             before = await events.lock_head(connection, wait_s=self._lock_timeout_s)
+                        if timeout_s is None:
+                            await lift_time_limit(connection)
                         result = await work(events.Transaction(connection, *before))
                         self.check_file()
                 # The commit has its own deadline: a timeout that cuts a commit off leaves its outcome unknown.

@@ -24,6 +24,7 @@ from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
 from artifactstore.database.contents import contents
 from artifactstore.database.database import Database, Refused
+from artifactstore.database.engines import STATEMENT_TIMEOUT_S
 from artifactstore.database.importing import import_events
 from artifactstore.database.state import load_state
 from artifactstore_protocols.collection import CollectableObject, ObjectTotals, UnreleasedPackage
@@ -138,8 +139,14 @@ class SqlEventStore:
             return await write(commit_each)
 
     async def import_events(self, events: Sequence[StoredEvent], run: ImportRun) -> int:
-        """Import events of another log."""
-        return await self._database.write(lambda transaction: import_events(transaction, events, run))
+        """Import events of another log. There is no time limit if redactions make this project the log again."""
+        brings_first = bool(events) and events[0].sequence <= run.head + 1 <= events[-1].sequence
+        is_redacted = any(stored.event.redacted_by is not None for stored in events)
+        grows = run.head > 0 and brings_first and (is_redacted or bool(await self.redactions(after=0, last=run.head)))
+        return await self._database.write(
+            lambda transaction: import_events(transaction, events, run),
+            timeout_s=None if grows else STATEMENT_TIMEOUT_S,
+        )
 
     async def read_events(
         self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX

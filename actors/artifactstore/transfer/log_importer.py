@@ -6,7 +6,7 @@ from pathlib import Path
 
 from artifactstore.database.errors import Refused
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
-from artifactstore.supervision import ActorRef
+from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore.transfer.log_files import READ_BYTES
 from artifactstore_protocols.event_store import EventStore, LogReading
 from artifactstore_protocols.events import StoredEvent
@@ -141,4 +141,6 @@ class LogImporter:
 
     async def _ask(self, events: tuple[StoredEvent, ...]) -> int:
         """Send events to the writer, and return how many of them were new."""
-        return await self._writer.ask(ImportEvents(events, self._run), timeout=COMMIT_TIMEOUT_S)
+        # Where payloads are replaced, the writer projects the log again, which takes as long as a replay.
+        timeout_s = NO_TIME_LIMIT if self._replaces else COMMIT_TIMEOUT_S
+        return await self._writer.ask(ImportEvents(events, self._run), timeout=timeout_s)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,34 @@ async def test_a_peer_that_no_timeout_reaches_is_ended_by_who_waits_for_it(
     assert [record.getMessage() for record in caplog.records] == [
         "ended 1 session(s) that held the head of the log for more than 0.1 s"
     ]
+
+
+async def test_a_writer_without_a_time_limit_is_left_alone(
+    postgres_location: DatabaseLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, limits = Gate(), list[object]()
+    limit = text("SELECT setting FROM pg_settings WHERE name = 'transaction_timeout'")
+    monkeypatch.setattr(stuck, "STUCK_AFTER_S", 0.0)
+    async with opened(postgres_location, lock_timeout_s=0.05) as database, opened(postgres_location) as other:
+
+        async def hold(transaction: events.Transaction) -> None:
+            limits.append(await transaction.connection.scalar(limit))
+            await gate.stop_here()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(other.write, hold, timeout_s=None))
+            await gate.arrival()
+            try:
+                for _ in range(2):
+                    with pytest.raises(DatabaseBusy):
+                        await database.write(lambda transaction: events.write(transaction, event(Ids()())))
+            finally:
+                gate.open()
+        assert limits in ([None], ["0"])  # None before PostgreSQL 17
+        # The name ends with the transaction, so the next one of the same session is not left alone.
+        assert await other.write(lambda transaction: transaction.connection.scalar(text("SHOW application_name"))) == (
+            "artifactstore"
+        )
 
 
 async def test_an_old_reader_and_other_roles_are_left_alone(

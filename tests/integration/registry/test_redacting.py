@@ -12,6 +12,9 @@ from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry, redacting
 from artifactstore.database import database
+from artifactstore.database import redacting as database_redacting
+from artifactstore.database.asyncio_core import AsyncConnection
+from artifactstore.database.database import Database
 from artifactstore.database.log_validator import LogValidator
 from artifactstore.database.store import SqlEventStore
 from artifactstore.errors import (
@@ -25,6 +28,7 @@ from artifactstore.errors import (
     SchemaViolated,
 )
 from artifactstore.ids import new_id, now_us
+from artifactstore.transfer import log_importer
 from artifactstore_protocols import redaction
 from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.commands import CommandRequest
@@ -278,6 +282,52 @@ async def test_an_export_that_a_redaction_overtakes_begins_again(
     assert (tmp_path / "again").read_bytes() == (tmp_path / "log").read_bytes()
 
 
+async def test_an_import_that_projects_the_log_again_has_no_time_limit(
+    registry: Registry, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tree, {f"{OTHER}/x": b"x"})
+    await registry.ingest_tree(tree, name="x")
+    await registry.export_events(tmp_path / "before")
+    await redacted(registry, OTHER)
+    await registry.export_events(tmp_path / "after")
+    write, project_again = Database.write, database_redacting.project_again
+    limits, limits_of_projecting = list[float | None](), list[float | None]()
+
+    async def noted(store: Database, work: Any, *, timeout_s: float | None = 300) -> object:  # noqa: ANN401 - its own
+        limits.append(timeout_s)
+        return await write(store, work, timeout_s=timeout_s)
+
+    async def projected(connection: AsyncConnection, *, is_whole: bool = True) -> None:
+        limits_of_projecting.append(limits[-1])
+        await project_again(connection, is_whole=is_whole)
+
+    monkeypatch.setattr(Database, "write", noted)
+    monkeypatch.setattr(database_redacting, "project_again", projected)
+    async with open_registry(settings_in(tmp_path / "other")) as other:
+        await other.import_events(tmp_path / "before")
+        assert None not in limits
+        monkeypatch.setattr(log_importer, "COMMIT_TIMEOUT_S", 0.0)
+        assert (await other.import_events(tmp_path / "after")).written == 1
+    assert limits_of_projecting == [None]
+
+
+async def test_what_is_left_is_a_text_that_somebody_chose(registry: Registry, tree: Path) -> None:
+    plant(tree, {"d/x": b"x", "y": b"y"})
+    (tree / "l").symlink_to("y")
+    made = await registry.ingest_tree(tree, name="n", metadata={"k": "v"})
+    await registry.set_tag("file-tag", made.package_id)
+    words = ("manifest_version", "directory", "blake3", "link", made.package_id[-6:], str(made.manifest_digest)[-6:])
+    for word in words:
+        report = await registry.redact(word, reason=REASON)
+        assert (report.events, report.left) == (0, ()), word
+    # The name of a tag is one, and so is a text in a schema.
+    report = await registry.redact("file", reason=REASON)
+    assert [(each.event_type, each.where) for each in report.left] == [("v1.tag.set", "subject")]
+    await registry.register_metadata_schema("person", {"properties": {"owner": {"enum": ["hunter"]}}})
+    report = await registry.redact("hunter", reason=REASON)
+    assert [(each.event_type, each.where) for each in report.left] == [("v1.metadata_schema.registered", "payload")]
+
+
 async def test_what_cannot_be_redacted_is_refused_and_changes_nothing(registry: Registry, tree: Path) -> None:
     plant(tree, {"a" * 240 + OTHER: b"x"})
     await registry.ingest_tree(tree, name="x", idempotency_key=f"push {OTHER}", principal=OTHER)
@@ -391,11 +441,7 @@ async def test_what_is_redacted_and_reported_is_exact(
     registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digits = iter((1, 2, 3, 0xAB, 0xBA))
-
-    def drawn(_bits: int) -> int:
-        return next(digits)
-
-    drawing = SimpleNamespace(get=lambda: SimpleNamespace(random_bits=drawn))
+    drawing = SimpleNamespace(get=lambda: SimpleNamespace(random_bits=lambda _bits: next(digits)))
     monkeypatch.setattr(redacting, "environment", drawing)
     package = await filled(registry, tree)
     await registry.create_token("ci", scopes=["read"])
