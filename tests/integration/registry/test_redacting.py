@@ -441,7 +441,11 @@ async def test_what_is_redacted_and_reported_is_exact(
     registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digits = iter((1, 2, 3, 0xAB, 0xBA))
-    drawing = SimpleNamespace(get=lambda: SimpleNamespace(random_bits=lambda _bits: next(digits)))
+
+    def random_bits(_count: int) -> int:
+        return next(digits)
+
+    drawing = SimpleNamespace(get=lambda: SimpleNamespace(random_bits=random_bits))
     monkeypatch.setattr(redacting, "environment", drawing)
     package = await filled(registry, tree)
     await registry.create_token("ci", scopes=["read"])
