@@ -1,7 +1,7 @@
 """One HTTP connection: reads and writes with deadlines, and a close that does not cut off the last answer.
 
-A client may wait for an answer without a limit. But it must send a complete request head in time, and it must receive
-the answer in time.
+A client may wait for an answer without a limit. But it must send a complete request head in time, and each part of a
+body, and it must receive the answer in time.
 """
 
 import math
@@ -21,6 +21,10 @@ __all__ = ["Connection"]
 
 _HEAD_TIMEOUT_S = 10.0
 """The time from the start of the connection, or from the last answer, until the next head must be complete."""
+
+_BODY_TIMEOUT_S = 30.0
+_BODY_BYTES_MIN = 256 << 10
+"""The bytes of a body that a client must send within `_BODY_TIMEOUT_S`. The time of the application does not count."""
 
 _HANDSHAKE_TIMEOUT_S = 10.0
 _WRITE_TIMEOUT_S = 30.0
@@ -103,14 +107,25 @@ class Connection:
 
     async def _read(self) -> None:
         discarded = 0
+        allowance = _Allowance()
         while discarded <= _LINGER_BYTES_MAX:
             received: bytes | None = None
-            with trio.CancelScope(deadline=self._read_until) as self._read_scope:
+            await self._protocol.body_asked()
+            of_body = self._protocol.awaits_body and not self._hung_up
+            asked_at = trio.current_time()
+            until = asked_at + allowance.left_s if of_body else self._read_until
+            with trio.CancelScope(deadline=until) as self._read_scope:
                 try:
                     received = bytes(await self._stream.receive_some(_RECEIVED_BYTES_MAX))
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return
-            if received is None:  # the deadline passed
+            if of_body:
+                allowance.use(trio.current_time() - asked_at, len(received or b""))
+            else:
+                allowance = _Allowance()
+            if received is None and of_body and not self._hung_up:
+                self._protocol.cut_body(late=True)
+            elif received is None:  # the deadline passed
                 if self._draining or self._hung_up or not await self._protocol.refuse_late_head():
                     return
             elif not received:
@@ -123,6 +138,7 @@ class Connection:
 
     async def _answer_before_the_end(self) -> None:
         """Wait for the last answer after the client has closed its side; do not wait for an endless answer."""
+        self._protocol.cut_body()
         if not (self._idle or self._hung_up or self._protocol.refuse_endless_answers()):
             await self._answered.wait()
 
@@ -181,6 +197,21 @@ class Connection:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 async with self._sending:
                     await self._stream.send_eof()
+
+
+class _Allowance:
+    """The time that a client has left to send the next part of a body."""
+
+    def __init__(self) -> None:
+        self.left_s = _BODY_TIMEOUT_S
+        self._received = 0
+
+    def use(self, seconds: float, received: int) -> None:
+        """Count time in which the service waited for the client, and the bytes that came."""
+        self.left_s -= seconds
+        self._received += received
+        if self._received >= _BODY_BYTES_MIN:
+            self.left_s, self._received = _BODY_TIMEOUT_S, 0
 
 
 def _address(name: str | bytes | tuple[str, int] | tuple[str, int, int, int]) -> tuple[str, int] | None:

@@ -1,4 +1,6 @@
-"""The gate before the application. It admits requests that name this service, have no body and come from no other site.
+"""The gate before the application. It admits requests that name this service and come from no other site.
+
+Bodies are only for the API, and never compressed.
 
 A refused request gets a problem document, and its connection is closed.
 """
@@ -7,6 +9,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from urllib.parse import unquote
 
+from artifactstore.http.api.routing import is_of_api
 from artifactstore.http.hosts import Hosts, parse_authority
 from artifactstore.http.metrics import RequestCounts
 from artifactstore.http.problems import PROBLEM_TYPE, problem_body
@@ -82,8 +85,8 @@ def _examined(scope: Scope, hosts: Hosts) -> str:
         raise Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "This service speaks HTTP/1.1 and HTTP/1.0.")
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     _refuse_compressed(headers)
-    _refuse_body(headers)
     path, authority = _target(scope)
+    _refuse_body(headers, admitted=is_of_api(path) and scope["method"] not in _READING)
     named = [value.decode("latin-1") for name, value in headers if name == b"host"]
     if scope.get("server") is not None:  # on a Unix socket, which no browser reaches, any name is valid
         for each in [*named, *authority] or [""]:
@@ -92,13 +95,13 @@ def _examined(scope: Scope, hosts: Hosts) -> str:
     return path
 
 
-def _refuse_body(headers: Iterable[tuple[bytes, bytes]]) -> None:
+def _refuse_body(headers: Iterable[tuple[bytes, bytes]], *, admitted: bool) -> None:
     length = [value for name, value in headers if name == b"content-length"]
     coded = any(name == b"transfer-encoding" for name, _value in headers)
     if coded and length:
         raise Refused(HTTPStatus.BAD_REQUEST, "Content-Length and Transfer-Encoding exclude each other.")
-    if coded or any(value.strip(b"0") for value in length):
-        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "This service takes no request bodies.")
+    if not admitted and (coded or any(value.strip(b"0") for value in length)):
+        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "This request takes no body.")
 
 
 def _refuse_compressed(headers: Iterable[tuple[bytes, bytes]]) -> None:

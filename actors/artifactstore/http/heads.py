@@ -38,7 +38,7 @@ class BadHead(Exception):
 
 
 class HeadBuffer:
-    """The received bytes of a connection, from which `cut` takes complete heads."""
+    """The received bytes of a connection, from which `cut` takes complete heads and `take` parts of bodies."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -55,6 +55,13 @@ class HeadBuffer:
     def add(self, received: bytes) -> None:
         """Append received bytes."""
         self._bytes += received
+
+    def take(self, most: int | None) -> bytes:
+        """Remove and return the first bytes, which belong to a body; all of them if `most` is None."""
+        taken = bytes(self._bytes[:most])
+        del self._bytes[:most]
+        self._searched = 0
+        return taken
 
     def cut(self) -> bytes | None:
         """Remove and return the first head; None while it is incomplete.

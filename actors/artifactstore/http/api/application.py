@@ -1,4 +1,4 @@
-"""The ASGI application of the API: for each request the token, the route, the scope, the query and the package.
+"""The ASGI application of the API: for each request the token, the route, the scope, the query, the package, the body.
 
 A request without a valid token learns nothing, not even which paths there are. What a token may not read is answered as
 if it were not there. Requests for other paths go to the application behind this one.
@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from msgspec import Struct, ValidationError, convert
 from msgspec.structs import fields
 
+from artifactstore.http.api.bodies import body_of, json_sent
 from artifactstore.http.api.freshness import wait_for_sequence
 from artifactstore.http.api.model import JSON, Answer, Call, FreshQuery, Reply, Route
 from artifactstore.http.api.negotiation import preferred
@@ -42,6 +43,11 @@ _PARAMETERS_MAX: Final = 100
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _CHALLENGE: Final = 'Bearer realm="artifactstore"'
 _NO_PLACE: Final = "other"
+_SEQUENCE: Final = "Artifactstore-Sequence"
+"""A header of answers to requests that change something: a later read with this `min_sequence` shows the change."""
+
+_DISCARDED_BYTES_MAX: Final = 64 << 10
+"""The most bytes of a refused body that are read, so that the connection can serve the next request."""
 _FIELD: Final = re.compile(r"[$.`]([A-Za-z_]+)`")
 
 type Identify = Callable[[Registry, str], Awaitable[Grant]]
@@ -91,6 +97,7 @@ class Api:
                 _logger.exception("%s %s failed", scope["method"], counted.place)
             if counted.status is not None:
                 raise  # the connection ends, so the client sees that the answer is not whole
+            await body_of(scope).discard(_DISCARDED_BYTES_MAX)
             await _refuse(scope, counted, problem)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -126,13 +133,18 @@ class Api:
         if isinstance(query, FreshQuery) and query.min_sequence:
             await wait_for_sequence(event_store(registry), query.min_sequence)
         named = await _named(registry, grant, values)
+        body = body_of(scope)
+        sent = await json_sent(route, headers, body)
         recheck = partial(self._identify, registry, secret)
-        call = Call(registry, grant, method, is_head, values, headers, media_type, self._streams, recheck, named)
+        call = Call(
+            registry, grant, method, is_head, values, headers, media_type, self._streams, recheck, body, sent, named
+        )
         reply: Reply = await route.handler(call, query)
         if isinstance(reply, Answer):
-            value = reply.value
-            body = value if isinstance(value, bytes) else f"{json_text(to_json(value))}\n".encode()
-            await _send(scope, send, reply.status, media_type, body, reply.headers)
+            given = dict(reply.headers)
+            if method != "GET":
+                given[_SEQUENCE] = str(await event_store(registry).wait_for_growth(0))
+            await _send(scope, send, reply.status, media_type, _encoded(reply.value), given)
         else:
             await reply(scope, receive, send)
 
@@ -164,6 +176,13 @@ class _Counted:
         if event["type"] == "http.response.start":
             self.status = event["status"]
         await self._send(event)
+
+
+def _encoded(value: object) -> bytes:
+    """Return the body of an answer: bytes as they are, nothing for None, and anything else as JSON."""
+    if value is None or isinstance(value, bytes):
+        return value or b""
+    return f"{json_text(to_json(value))}\n".encode()
 
 
 def _headers(scope: Scope) -> Mapping[str, str]:

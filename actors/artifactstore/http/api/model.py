@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
+from artifactstore.http.request_body import RequestBody
 from artifactstore.http.shortcut import Receive, Scope, Send
 from artifactstore.http.streams import EventStreams
 from artifactstore.registry import Registry
@@ -69,6 +70,8 @@ class Call(Struct, frozen=True):
         media_type: the media type of the answer that the request prefers, of those that the route offers.
         streams: the event streams of this server.
         recheck: returns what the token allows now, or raises `TokenInvalid`, for an answer that takes long.
+        body: the body of the request. Unless it is JSON, the handler reads it.
+        sent: the value of a JSON body; None if the body is none. See `sent_as`.
         named: the package that the path names, among those that the token may use; None if the path has none.
     """
 
@@ -81,6 +84,8 @@ class Call(Struct, frozen=True):
     media_type: str
     streams: EventStreams
     recheck: Callable[[], Awaitable[Grant]]
+    body: RequestBody
+    sent: object = None
     named: PackageRecord | None = None
 
     @property
@@ -93,6 +98,21 @@ class Call(Struct, frozen=True):
         if self.named is None:
             raise PackageNotFound("")
         return self.named
+
+    @property
+    def principal(self) -> str:
+        """The principal of what the request changes."""
+        return self.grant.principal
+
+    def sent_as[T](self, kind: type[T]) -> T:
+        """Return the value of the JSON body, which the route says is of this type.
+
+        Raises:
+            TypeError: the route says something else.
+        """
+        if not isinstance(self.sent, kind):
+            raise TypeError(f"the body of this route is no {kind.__name__}")
+        return self.sent
 
     @property
     def within(self) -> Sequence[str]:
@@ -139,7 +159,8 @@ class Route[Q: Struct](Struct, frozen=True):
         whole_store: whether the token must be for the store as a whole.
         answers: by media type, what the answer is: an annotation of a JSON value, or None for bytes. The first one is
             the answer for a client that accepts all.
-        body: the type of the body, by media type as above; empty for a route that takes none.
+        body: the type of the body by media type, as a struct for JSON, and None for bytes; empty for a route that
+            takes none.
         headers: header parameters, with their descriptions.
         status: the status of a success.
         errors: the other statuses that this route has, errors or not, with their descriptions.

@@ -22,11 +22,12 @@ _PATH_PARAMETERS: Final[Mapping[str, str]] = {
 }
 _SECURITY: Final = "token"
 _COMMON: Final[Mapping[HTTPStatus, str]] = {
-    HTTPStatus.BAD_REQUEST: "A parameter is not valid.",
+    HTTPStatus.BAD_REQUEST: "A parameter or the body is not valid.",
     HTTPStatus.UNAUTHORIZED: "The request has no valid token.",
     HTTPStatus.FORBIDDEN: "The token lacks the scope or is not for all packages, or another site asks.",
     HTTPStatus.NOT_FOUND: "There is no such thing, or the token may not read it.",
     HTTPStatus.NOT_ACCEPTABLE: "The client accepts no media type of this answer.",
+    HTTPStatus.REQUEST_TIMEOUT: "The body did not arrive in time.",
     HTTPStatus.CONFLICT: "Several packages match, or the package is not in the state that this needs.",
     HTTPStatus.GONE: "The package was deleted or has expired, or what it had was purged or redacted.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request has a body, and this route takes none, or only a smaller one.",
@@ -118,7 +119,9 @@ def _operation(route: Route[Any], schemas: Schemas, *, is_head: bool = False) ->
         "responses": {str(route.status.value): success, **errors},
     }
     if route.body and not is_head:
-        content = {name: {"schema": _schema(each, schemas)} for name, each in route.body.items()}
+        content = {
+            name: {"schema": _BYTES if each is None else schemas.input(each)} for name, each in route.body.items()
+        }
         operation["requestBody"] = {"required": True, "content": content}
     return operation
 

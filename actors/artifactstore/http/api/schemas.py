@@ -104,6 +104,23 @@ class Schemas:
     def _of_time(self, annotation: object) -> Schema:
         return {"anyOf": [_TIME, _PLAIN[NoneType]]} if NoneType in get_args(annotation) else _TIME
 
+    def input(self, kind: type[Struct]) -> Schema:
+        """Return the schema of a body. What has a default may be left out, and nothing else may be there."""
+        about, described = _described(kind)
+        hints = get_type_hints(kind, include_extras=True)
+        properties: dict[str, Json] = {}
+        for each in fields(kind):
+            schema = self.of(hints[each.name])
+            more = {"description": described[each.name]} if each.name in described else {}
+            properties[each.encode_name] = {**schema, **more}
+        return {
+            "type": "object",
+            "description": about,
+            "properties": properties,
+            "required": [each.encode_name for each in fields(kind) if each.required],
+            "additionalProperties": False,
+        }
+
     def query(self, kind: type[Struct]) -> list[Schema]:
         """Return the parameters of a query in the form of OpenAPI. Sequences are repeated parameters."""
         hints = get_type_hints(kind, include_extras=True)
