@@ -92,7 +92,7 @@ class Api:
         try:
             await self._answer(scope, receive, counted)
         except Exception as error:
-            problem = _problem_for(error)
+            problem = _problem_for(error, scope["method"])
             if counted.status is not None or problem.status is HTTPStatus.INTERNAL_SERVER_ERROR:
                 _logger.exception("%s %s failed", scope["method"], counted.place)
             if counted.status is not None:
@@ -257,11 +257,11 @@ def _wrong_method(methods: Iterable[str]) -> Problem:
     )
 
 
-def _problem_for(error: Exception) -> Problem:
+def _problem_for(error: Exception, method: str) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, Refusal):
-        return problem_of(error)
+        return problem_of(error, method)
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", INTERNAL_DETAIL)
 
 
