@@ -32,6 +32,8 @@ ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         "ARTIFACTSTORE_EXPIRE_HOURS": "0",
         "ARTIFACTSTORE_GC_HOURS": "0",
         "ARTIFACTSTORE_VERIFY_HOURS": "0",
+        "ARTIFACTSTORE_UPLOAD_MAX_MIB": "102400",
+        "ARTIFACTSTORE_UPLOAD_RESERVE_MIB": "256",
     }
 )
 
@@ -44,6 +46,9 @@ _FILES_MAX: Final = 999_999_999
 
 _SMALL_MAX: Final = 1 << 20
 """The size in bytes of the largest object that the backend for small objects accepts."""
+
+_MIB_MAX: Final = 999_999_999
+"""A larger number is a mistake: no object is as large as 954 TiB."""
 
 _HOURS_MAX: Final = 8760
 """The longest period of a service's jobs: a year."""
@@ -72,6 +77,9 @@ class Settings(Struct, frozen=True):
         gc_hours: Every how many hours the service collects garbage: 1 to 8760, or 0 for never.
         verify_hours: Every how many hours the service verifies the objects that were not verified for 30 days: 1 to
             8760, or 0 for never.
+        upload_max_mib: The size in MiB of the largest file that the service takes in one request: 1 to 999999999.
+        upload_reserve_mib: The space in MiB that uploads to the service leave free on each device of the store: 0 to
+            999999999.
 
     Raises:
         InvalidValue: a setting is invalid.
@@ -85,6 +93,8 @@ class Settings(Struct, frozen=True):
     expire_hours: int = int(ENVIRONMENT["ARTIFACTSTORE_EXPIRE_HOURS"])
     gc_hours: int = int(ENVIRONMENT["ARTIFACTSTORE_GC_HOURS"])
     verify_hours: int = int(ENVIRONMENT["ARTIFACTSTORE_VERIFY_HOURS"])
+    upload_max_mib: int = int(ENVIRONMENT["ARTIFACTSTORE_UPLOAD_MAX_MIB"])
+    upload_reserve_mib: int = int(ENVIRONMENT["ARTIFACTSTORE_UPLOAD_RESERVE_MIB"])
 
     def __post_init__(self) -> None:
         for name, meaning in _MEANINGS.items():
@@ -257,6 +267,8 @@ _MEANINGS: Mapping[str, Callable[[str, object], Any]] = MappingProxyType(
         "expire_hours": _whole_number(0, _HOURS_MAX),
         "gc_hours": _whole_number(0, _HOURS_MAX),
         "verify_hours": _whole_number(0, _HOURS_MAX),
+        "upload_max_mib": _whole_number(1, _MIB_MAX),
+        "upload_reserve_mib": _whole_number(0, _MIB_MAX),
     }
 )
 """A parser for each setting, which raises `InvalidValue` for an invalid value. It returns parsed values unchanged."""

@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from artifactstore.http.api.application import Api, Identify
 from artifactstore.http.api.identity import identify_token
+from artifactstore.http.api.model import UploadLimits
 from artifactstore.http.api.table import ROUTES
 from artifactstore.http.gate import Gate
 from artifactstore.http.hosts import Hosts
@@ -39,6 +40,7 @@ __all__ = ["make_app"]
 _logger = logging.getLogger("artifactstore.http")
 
 _METHODS = {"GET", "HEAD"}
+_LIMITS = UploadLimits()
 _STREAM_AGAIN_AFTER_S = "5"
 # These headers stop proxies from delaying events by buffering or compressing them; nginx obeys the second one.
 _STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
@@ -57,6 +59,7 @@ def make_app(
     look: Look = nothing_yet,
     registry: Callable[[], Registry | None] = lambda: None,
     identify: Identify = identify_token,
+    limits: UploadLimits = _LIMITS,
 ) -> QuartTrio:
     """Return the application.
 
@@ -69,6 +72,7 @@ def make_app(
         look: returns the contents of the store.
         registry: returns the open store; None while it is starting.
         identify: returns what a token allows.
+        limits: the limits of uploads.
     """
     app = QuartTrio("artifactstore", static_folder=None, template_folder=str(TEMPLATES))
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
@@ -109,7 +113,7 @@ def make_app(
     # Quart documents this assignment for middleware; a type checker rejects an assignment to a method.
     ordinary = cast("Application", app.asgi_app)
     shortcut = Shortcut(_ended(ordinary), measure, counts)
-    api = Api(shortcut, ROUTES, registry, identify, streams, counts)
+    api = Api(shortcut, ROUTES, registry, identify, streams, counts, limits)
     app.asgi_app = cast("Any", Gate(api, hosts or Hosts(), counts))  # type: ignore[method-assign]
     return app
 

@@ -16,6 +16,7 @@ from artifactstore import signals
 from artifactstore.config import Settings
 from artifactstore.http.api.application import Identify
 from artifactstore.http.api.identity import identify_token
+from artifactstore.http.api.model import UploadLimits
 from artifactstore.http.jobs import service_jobs
 from artifactstore.http.listening import Listening, check_listening
 from artifactstore.http.maintenance import Maintenance, MaintenanceRole
@@ -133,7 +134,7 @@ def http_service(
         http: reference of the server's actor.
         listening: addresses and options of the listeners.
         registry: returns the open store; None while it is starting.
-        settings: say which jobs the service repeats; None for none.
+        settings: say which jobs the service repeats, and what it takes; None for no jobs and the defaults.
         identify: returns what a token allows.
     """
 
@@ -141,13 +142,17 @@ def http_service(
         store = registry()
         return None if store is None else store.snapshot()
 
+    limits = UploadLimits()
+    if settings is not None:
+        limits = UploadLimits(settings.upload_max_mib << 20, settings.upload_reserve_mib << 20)
+
     def services(actors: Actors) -> Sequence[ActorSpec[Any]]:
         async def measure() -> HealthReport:
             return await actors.health.ask(GetHealth(REPORT_AGE_MAX_S))
 
         def server() -> HttpServer:
             look = overview_of(registry)
-            return HttpServer(listening, measure, snapshot, actors.projection, look, registry, identify)
+            return HttpServer(listening, measure, snapshot, actors.projection, look, registry, identify, limits)
 
         spec = ActorSpec(ref=http, factory=server)
         if settings is None:

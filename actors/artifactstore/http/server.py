@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from artifactstore.http.access import logged_requests
 from artifactstore.http.api.application import Identify
+from artifactstore.http.api.model import UploadLimits
 from artifactstore.http.app import make_app
 from artifactstore.http.connection import Connection
 from artifactstore.http.listening import Listening, SocketFile, open_listeners, socket_file, unlink_socket, url_of
@@ -67,6 +68,7 @@ class HttpServer(Actor[HttpRole]):
         look: returns the contents of the store.
         registry: returns the open store; None while it is starting.
         identify: returns what a token allows.
+        limits: the limits of uploads.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class HttpServer(Actor[HttpRole]):
         look: Look,
         registry: Callable[[], Registry | None],
         identify: Identify,
+        limits: UploadLimits,
     ) -> None:
         self._listening = listening
         self._streams = EventStreams(projection)
@@ -94,6 +97,7 @@ class HttpServer(Actor[HttpRole]):
             look=look,
             registry=registry,
             identify=identify,
+            limits=limits,
         )
         # Quart's application is an ASGI application, but Hypercorn's type for one is narrower than the protocol.
         self._app = ASGIWrapper(logged_requests(cast("ASGIFramework", app)))

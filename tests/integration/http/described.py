@@ -90,7 +90,8 @@ class Described:
 
     def _operation(self, path: str, method: str) -> Mapping[str, Any] | None:
         for template, item in self.document["paths"].items():
-            if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template)), path):
+            rest = re.escape(template).replace(r"\{path\}", ".+")
+            if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", rest), path):
                 found: Mapping[str, Any] | None = item.get(method.lower())
                 return found
         return None

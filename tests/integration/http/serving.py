@@ -52,11 +52,14 @@ class Answer:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, listening: Listening = LOOPBACK) -> AsyncGenerator[Service]:
-    """Open a store that serves HTTP."""
+async def serving(
+    settings: Settings, listening: Listening = LOOPBACK, *, limited: bool = False
+) -> AsyncGenerator[Service]:
+    """Open a store that serves HTTP; within the limits of the settings, and with their jobs, if it is `limited`."""
     http = ActorRef[HttpRole]("http")
     running: list[Registry] = []
-    services = http_service(http, listening, lambda: running[0] if running else None)
+    store = settings if limited else None
+    services = http_service(http, listening, lambda: running[0] if running else None, store)
     async with open_store(settings, services) as registry:
         running.append(registry)
         [url] = await http.ask(BoundAddresses())

@@ -54,6 +54,8 @@ def test_the_option_goes_before_the_environment_and_that_before_the_project_file
         "expire_hours": "default",
         "gc_hours": "default",
         "verify_hours": "default",
+        "upload_max_mib": "default",
+        "upload_reserve_mib": "default",
     }
     assert Settings.load(environment) == Settings("sqlite:///env.db", here.parent / "objects", "INFO")
     stored = find_settings({**environment, ROOT: "elsewhere"}, store="dir with % and ?")

@@ -17,7 +17,7 @@ from msgspec.structs import fields
 
 from artifactstore.http.api.bodies import body_of, json_sent
 from artifactstore.http.api.freshness import wait_for_sequence
-from artifactstore.http.api.model import JSON, Answer, Call, FreshQuery, Reply, Route
+from artifactstore.http.api.model import JSON, Answer, Call, FreshQuery, Reply, Route, UploadLimits
 from artifactstore.http.api.negotiation import preferred
 from artifactstore.http.api.openapi import document
 from artifactstore.http.api.problems import INTERNAL_DETAIL, Problem, problem_of
@@ -64,6 +64,7 @@ class Api:
         identify: returns what a token allows.
         streams: the event streams of this server.
         counts: counters of all requests.
+        limits: the limits of uploads.
     """
 
     def __init__(
@@ -74,7 +75,9 @@ class Api:
         identify: Identify,
         streams: EventStreams,
         counts: RequestCounts,
+        limits: UploadLimits,
     ) -> None:
+        self._limits = limits
         self._application = application
         self._routes = routes
         self._registry = registry
@@ -137,7 +140,19 @@ class Api:
         sent = await json_sent(route, headers, body)
         recheck = partial(self._identify, registry, secret)
         call = Call(
-            registry, grant, method, is_head, values, headers, media_type, self._streams, recheck, body, sent, named
+            registry,
+            grant,
+            method,
+            is_head,
+            values,
+            headers,
+            media_type,
+            self._streams,
+            recheck,
+            body,
+            self._limits,
+            sent,
+            named,
         )
         reply: Reply = await route.handler(call, query)
         if isinstance(reply, Answer):

@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import DecodeError, ValidationError
 from msgspec.json import decode
 
-from artifactstore.http.api.model import JSON, Route
+from artifactstore.http.api.model import ANY, JSON, Route
 from artifactstore.http.api.problems import Problem
 from artifactstore.http.request_body import BODY_KEY, BodyCut, BodyTooLong, RequestBody
 from artifactstore.http.shortcut import Scope
@@ -38,6 +38,8 @@ async def json_sent(route: Route[Any], headers: Mapping[str, str], body: Request
     if not route.body:
         if body.length != 0:
             raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_refused", "This route takes no body.")
+        return None
+    if ANY in route.body:
         return None
     given = headers.get("content-type", "").partition(";")[0].strip().lower()
     if given not in route.body:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
+from artifactstore.config import ENVIRONMENT
 from artifactstore.http.request_body import RequestBody
 from artifactstore.http.shortcut import Receive, Scope, Send
 from artifactstore.http.streams import EventStreams
@@ -31,6 +32,7 @@ __all__ = [
     "RawReply",
     "Reply",
     "Route",
+    "UploadLimits",
 ]
 
 JSON: Final = "application/json"
@@ -57,6 +59,18 @@ class FreshQuery(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
 
 
+class UploadLimits(Struct, frozen=True):
+    """What a service takes.
+
+    Attributes:
+        file_bytes_max: the size of the largest file that is uploaded in one request.
+        free_bytes_min: the free space that uploads leave on each device of the store.
+    """
+
+    file_bytes_max: int = int(ENVIRONMENT["ARTIFACTSTORE_UPLOAD_MAX_MIB"]) << 20
+    free_bytes_min: int = int(ENVIRONMENT["ARTIFACTSTORE_UPLOAD_RESERVE_MIB"]) << 20
+
+
 class Call(Struct, frozen=True):
     """A request that the API has admitted, with all that its handler needs.
 
@@ -71,6 +85,7 @@ class Call(Struct, frozen=True):
         streams: the event streams of this server.
         recheck: returns what the token allows now, or raises `TokenInvalid`, for an answer that takes long.
         body: the body of the request. Unless it is JSON, the handler reads it.
+        limits: the limits of uploads.
         sent: the value of a JSON body; None if the body is none. See `sent_as`.
         named: the package that the path names, among those that the token may use; None if the path has none.
     """
@@ -85,6 +100,7 @@ class Call(Struct, frozen=True):
     streams: EventStreams
     recheck: Callable[[], Awaitable[Grant]]
     body: RequestBody
+    limits: UploadLimits
     sent: object = None
     named: PackageRecord | None = None
 
@@ -162,7 +178,7 @@ class Route[Q: Struct](Struct, frozen=True):
         answers: by media type, what the answer is: an annotation of a JSON value, or None for bytes. The first one is
             the answer for a client that accepts all.
         body: the type of the body by media type, as a struct for JSON, and None for bytes; empty for a route that
-            takes none.
+            takes none. `ANY` takes bytes of every type.
         headers: header parameters, with their descriptions.
         status: the status of a success.
         errors: the other statuses that this route has, errors or not, with their descriptions.

@@ -23,17 +23,22 @@ PLACE_WAIT_S: Final = 10.0
 RECHECK_S: Final = 5.0
 """An answer asks so often at most whether its token is still valid."""
 
+_NO_PLACE: Final = "The service sends as many answers of this kind as it may; ask again later."
+
 
 class Places:
-    """The places for answers of one kind. Each holds memory while it is sent, so there is a limit.
+    """The places for answers or uploads of one kind. Each holds memory while it lasts, so there is a limit.
 
     No token holds more than half of them, so none keeps all others out.
 
     Args:
         most: the number of places.
+        code: the code of the problem when no place is free.
+        detail: its text.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, code: str = "too_many_downloads", detail: str = _NO_PLACE) -> None:
+        self._code, self._detail = code, detail
         self._free = trio.Semaphore(most, max_value=most)
         self._most_each = max(1, most // 2)
         self._of_holders: dict[str, trio.Semaphore] = {}
@@ -57,8 +62,7 @@ class Places:
                     await held.enter_async_context(own)
                     await held.enter_async_context(self._free)
                 if waiting.cancelled_caught:
-                    detail = "The service sends as many answers of this kind as it may; ask again later."
-                    raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_downloads", detail)
+                    raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, self._code, self._detail)
                 yield
         finally:
             self._asking[holder] -= 1

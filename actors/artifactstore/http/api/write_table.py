@@ -3,10 +3,10 @@
 from http import HTTPStatus
 from typing import Any, Final
 
-from artifactstore.http.api import filling
-from artifactstore.http.api.model import JSON, NoQuery, Route
+from artifactstore.http.api import filling, uploading
+from artifactstore.http.api.model import ANY, JSON, NoQuery, Route
 from artifactstore.http.api.writing import KEY_HEADER, ChangedPackage
-from artifactstore_protocols.records import FinalizedPackage, PackageRecord
+from artifactstore_protocols.records import FileRecord, FinalizedPackage, PackageRecord
 
 __all__ = ["WRITE_ROUTES"]
 
@@ -36,6 +36,21 @@ WRITE_ROUTES: Final[tuple[Route[Any], ...]] = (
         scope="write",
         answers={JSON: FinalizedPackage},
         errors=_UNFIT,
+        named="open",
+    ),
+    Route(
+        method="PUT",
+        template="/v1/packages/{package}/files/{path...}",
+        summary="Put a file into an open package. The body is its content.",
+        handler=uploading.put_file,
+        query=NoQuery,
+        scope="write",
+        body={ANY: None},
+        answers={JSON: FileRecord},
+        headers=uploading.UPLOAD_HEADERS,
+        status=HTTPStatus.CREATED,
+        errors=uploading.UPLOAD_STATUSES,
+        tag="bytes",
         named="open",
     ),
 )
