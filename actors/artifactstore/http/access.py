@@ -7,7 +7,7 @@ It has no path, query or header: they contain names of packages and files, and s
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, cast, override
 
 import trio
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
@@ -37,6 +37,7 @@ class RequestFacts:
         self.package_id: str | None = None
         self.token: str | None = None
 
+    @override
     def __str__(self) -> str:
         told = [self.route]
         if self.package_id is not None:
