@@ -33,7 +33,7 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.packages import PackageIdNeeded, PackageNotFound
 from artifactstore_protocols.records import PackageRecord
 from artifactstore_protocols.supervision import Refusal
-from artifactstore_protocols.tokens import Grant, Secret
+from artifactstore_protocols.tokens import Grant, Secret, TokenInvalid
 
 __all__ = ["Api", "Identify"]
 
@@ -92,20 +92,28 @@ class Api:
         counted = _Counted(send)
         try:
             await self._answer(scope, receive, counted)
+        except TokenInvalid as error:
+            if counted.status is not None:  # the token ended meanwhile, so the answer ends before its end
+                _logger.info("%s %s ended: its token is not valid any more", scope["method"], counted.place)
+                return
+            await self._refused(scope, counted, _problem_for(error))
         except Exception as error:
             problem = _problem_for(error, scope["method"])
             if counted.status is not None or problem.status is HTTPStatus.INTERNAL_SERVER_ERROR:
                 _logger.exception("%s %s failed", scope["method"], counted.place)
             if counted.status is not None:
                 raise  # the connection ends, so the client sees that the answer is not whole
-            await body_of(scope).discard(_DISCARDED_BYTES_MAX)
-            await _refuse(scope, counted, problem)
+            await self._refused(scope, counted, problem)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             facts = facts_of(scope)
             facts.route = counted.place
             if counted.status is not None:
                 self._counts.count(counted.place, method, counted.status, facts.token)
+
+    async def _refused(self, scope: Scope, send: "_Counted", problem: Problem) -> None:
+        await body_of(scope).discard(_DISCARDED_BYTES_MAX)
+        await _refuse(scope, send, problem)
 
     async def _answer(self, scope: Scope, receive: Receive, send: "_Counted") -> None:
         headers = _headers(scope)
