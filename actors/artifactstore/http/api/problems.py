@@ -42,14 +42,16 @@ from artifactstore.errors import (
     TagProtected,
     TooManyFiles,
 )
-from artifactstore.json_output import json_text
+from artifactstore.json_output import Json, json_text, to_json
 from artifactstore_protocols.error_codes import code_of
 from artifactstore_protocols.tokens import TokenInvalid
 
-__all__ = ["INTERNAL_DETAIL", "PROBLEM_MEMBERS", "Problem", "problem_of"]
+__all__ = ["INTERNAL_DETAIL", "NO_DETAILS", "PROBLEM_MEMBERS", "Problem", "problem_of"]
 
 PROBLEM_MEMBERS: Final = ("type", "title", "status", "code", "detail")
 """The members of every problem, in their order."""
+
+NO_DETAILS: Final[Mapping[str, Json]] = {}
 
 _AGAIN_AFTER_S: Final = "5"
 _TYPE: Final = "urn:artifactstore:problem:"
@@ -102,11 +104,19 @@ class Problem(Exception):
         code: the stable code.
         detail: what is wrong, and what to do.
         headers: further headers of the answer.
+        details: the fields of the library's error, which its message shows too; empty if it has none.
     """
 
-    def __init__(self, status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        code: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        details: Mapping[str, Json] = NO_DETAILS,
+    ) -> None:
         super().__init__(detail)
-        self.status, self.code, self.detail = status, code, detail
+        self.status, self.code, self.detail, self.details = status, code, detail, details
         self.headers = dict(headers or {})
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             self.headers.setdefault("Retry-After", _AGAIN_AFTER_S)
@@ -116,7 +126,10 @@ class Problem(Exception):
         """The problem as JSON."""
         title = self.code.replace("_", " ").capitalize()
         values = (f"{_TYPE}{self.code}", title, self.status.value, self.code, self.detail)
-        return f"{json_text(dict(zip(PROBLEM_MEMBERS, values, strict=True)))}\n".encode()
+        members: dict[str, Json] = dict(zip(PROBLEM_MEMBERS, values, strict=True))
+        if self.details:
+            members["details"] = self.details
+        return f"{json_text(members)}\n".encode()
 
 
 def problem_of(error: Refusal) -> Problem:
@@ -124,7 +137,7 @@ def problem_of(error: Refusal) -> Problem:
     status = next(
         (_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), HTTPStatus.INTERNAL_SERVER_ERROR
     )
-    detail = str(error)
+    code = code_of(type(error).__name__)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        detail = INTERNAL_DETAIL if status is HTTPStatus.INTERNAL_SERVER_ERROR else _LATER_DETAIL
-    return Problem(status, code_of(type(error).__name__), detail)
+        return Problem(status, code, INTERNAL_DETAIL if status is HTTPStatus.INTERNAL_SERVER_ERROR else _LATER_DETAIL)
+    return Problem(status, code, str(error), details={name: to_json(value) for name, value in error.fields().items()})
