@@ -29,6 +29,7 @@ from artifactstore.http.shortcut import HEADERS, Application, Receive, Scope, Se
 from artifactstore.http.streams import EventStreams
 from artifactstore.json_output import json_text, to_json
 from artifactstore.registry import Registry, event_store
+from artifactstore_protocols.api_version import API_VERSION, API_VERSION_HEADER, misfit_text
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.packages import PackageIdNeeded, PackageNotFound
 from artifactstore_protocols.records import PackageRecord
@@ -47,6 +48,7 @@ _NO_PLACE: Final = "other"
 _SEQUENCE: Final = "Artifactstore-Sequence"
 """A header of answers to requests that change something: a later read with this `min_sequence` shows the change."""
 
+_VERSION: Final = API_VERSION_HEADER.lower()
 _DISCARDED_BYTES_MAX: Final = 64 << 10
 """The most bytes of a refused body that are read, so that the connection can serve the next request."""
 _FIELD: Final = re.compile(r"[$.`]([A-Za-z_]+)`")
@@ -96,7 +98,7 @@ class Api:
             if counted.status is not None:  # the token ended meanwhile, so the answer ends before its end
                 _logger.info("%s %s ended: its token is not valid any more", scope["method"], counted.place)
                 return
-            await self._refused(scope, counted, _problem_for(error))
+            await self._refused(scope, counted, _problem_for(error, scope["method"]))
         except Exception as error:
             problem = _problem_for(error, scope["method"])
             if counted.status is not None or problem.status is HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -121,6 +123,8 @@ class Api:
         grant = await self._identify(registry, secret)
         facts = facts_of(scope)
         facts.token = grant.name
+        if (misfit := misfit_text(headers.get(_VERSION, str(API_VERSION)), side="client")) is not None:
+            raise Problem(HTTPStatus.BAD_REQUEST, "api_version_refused", misfit)
         path = raw_path(scope["raw_path"])
         if path == OPENAPI_PATH:
             send.place = OPENAPI_PATH
@@ -179,7 +183,7 @@ class Api:
 
 
 class _Counted:
-    """An ASGI `send` that remembers the status, and the route as it is counted."""
+    """An ASGI `send` that remembers the status, and the route as it is counted, and adds the version of the API."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -189,6 +193,8 @@ class _Counted:
     async def __call__(self, event: dict[str, Any]) -> None:
         if event["type"] == "http.response.start":
             self.status = event["status"]
+            version = _VERSION.encode(), str(API_VERSION).encode()
+            event = {**event, "headers": [*event["headers"], version]}
         await self._send(event)
 
 
