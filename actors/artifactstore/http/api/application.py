@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from msgspec import Struct, ValidationError, convert
 from msgspec.structs import fields
 
+from artifactstore.http.access import facts_of
 from artifactstore.http.api.bodies import body_of, json_sent
 from artifactstore.http.api.freshness import wait_for_sequence
 from artifactstore.http.api.model import JSON, Answer, Call, FreshQuery, Reply, Route
@@ -101,13 +102,17 @@ class Api:
             await _refuse(scope, counted, problem)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
+            facts = facts_of(scope)
+            facts.route = counted.place
             if counted.status is not None:
-                self._counts.count(counted.place, method, counted.status)
+                self._counts.count(counted.place, method, counted.status, facts.token)
 
     async def _answer(self, scope: Scope, receive: Receive, send: "_Counted") -> None:
         headers = _headers(scope)
         registry, secret = self._given(headers)
         grant = await self._identify(registry, secret)
+        facts = facts_of(scope)
+        facts.token = grant.name
         path = raw_path(scope["raw_path"])
         if path == OPENAPI_PATH:
             send.place = OPENAPI_PATH
@@ -133,6 +138,7 @@ class Api:
         if isinstance(query, FreshQuery) and query.min_sequence:
             await wait_for_sequence(event_store(registry), query.min_sequence)
         named = await _named(registry, grant, values)
+        facts.package_id = None if named is None else named.package_id
         body = body_of(scope)
         sent = await json_sent(route, headers, body)
         recheck = partial(self._identify, registry, secret)
