@@ -99,7 +99,7 @@ async def test_what_the_api_does_not_have_is_told_only_to_a_token(filled: Descri
         ("/v1/nothing", "GET", 404),
         ("/v1/packages/", "GET", 404),
         ("/v1/packages/a-1/files/%ff", "GET", 404),
-        ("/v1/packages", "POST", 405),
+        ("/v1/packages", "PUT", 405),
         ("/openapi.json", "POST", 405),
         ("/v1/stats", "DELETE", 405),
     ):

@@ -30,7 +30,7 @@ from artifactstore.http.streams import EventStreams
 from artifactstore.json_output import json_text, to_json
 from artifactstore.registry import Registry, event_store
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.packages import PackageNotFound
+from artifactstore_protocols.packages import PackageIdNeeded, PackageNotFound
 from artifactstore_protocols.records import PackageRecord
 from artifactstore_protocols.supervision import Refusal
 from artifactstore_protocols.tokens import Grant, Secret
@@ -93,7 +93,7 @@ class Api:
         try:
             await self._answer(scope, receive, counted)
         except Exception as error:
-            problem = _problem_for(error)
+            problem = _problem_for(error, scope["method"])
             if counted.status is not None or problem.status is HTTPStatus.INTERNAL_SERVER_ERROR:
                 _logger.exception("%s %s failed", scope["method"], counted.place)
             if counted.status is not None:
@@ -137,7 +137,7 @@ class Api:
         query = _query(scope["query_string"], route.query)
         if isinstance(query, FreshQuery) and query.min_sequence:
             await wait_for_sequence(event_store(registry), query.min_sequence)
-        named = await _named(registry, grant, values)
+        named = await _named(registry, grant, route, values)
         facts.package_id = None if named is None else named.package_id
         body = body_of(scope)
         sent = await json_sent(route, headers, body)
@@ -245,14 +245,19 @@ def _query[Q: Struct](text: bytes, kind: type[Q]) -> Q:
         raise InvalidValue("query parameter", named[1] if named else "", str(error)) from error
 
 
-async def _named(registry: Registry, grant: Grant, values: Mapping[str, str]) -> PackageRecord | None:
+async def _named(
+    registry: Registry, grant: Grant, route: Route[Any], values: Mapping[str, str]
+) -> PackageRecord | None:
     """Return the package that the path names, looking only at packages that the token may use."""
     text = values.get("package")
     if text is None:
         return None
-    found = await event_store(registry).find_package(text, within=grant.packages)
+    prefer_open = route.named != "any"
+    found = await event_store(registry).find_package(text, prefer_open=prefer_open, within=grant.packages)
     if not any(grant.allows(scope, found.name) for scope in grant.scopes):  # whatever the query did
         raise PackageNotFound(text)
+    if route.named == "id" and text != found.package_id:
+        raise PackageIdNeeded(text, found.package_id)
     return found
 
 
@@ -263,11 +268,11 @@ def _wrong_method(methods: Iterable[str]) -> Problem:
     )
 
 
-def _problem_for(error: Exception) -> Problem:
+def _problem_for(error: Exception, method: str) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, Refusal):
-        return problem_of(error)
+        return problem_of(error, method)
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", INTERNAL_DETAIL)
 
 
@@ -284,7 +289,8 @@ async def _refuse(scope: Scope, send: _Counted, problem: Problem) -> None:
 async def _send(
     scope: Scope, send: Send, status: HTTPStatus, media_type: str, body: bytes, headers: Mapping[str, str]
 ) -> None:
-    given = {"Content-Type": media_type, "Content-Length": str(len(body)), **HEADERS, **headers}
+    about = {} if status is HTTPStatus.NO_CONTENT else {"Content-Type": media_type, "Content-Length": str(len(body))}
+    given = {**about, **HEADERS, **headers}
     encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in given.items()]
     await send({"type": "http.response.start", "status": status.value, "headers": encoded})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
