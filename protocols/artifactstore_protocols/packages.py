@@ -26,6 +26,7 @@ __all__ = [
     "PathConflict",
     "PathTaken",
     "ProjectionDamaged",
+    "TagChanged",
     "TagNotFound",
     "TagProtected",
     "TooManyFiles",
@@ -210,6 +211,13 @@ class HoldNotFound(ArtifactStoreError):
 
     hold_id: str
     template = "there is no hold {self.hold_id}; `artifactstore hold list` shows those that are"
+
+
+class TagChanged(ArtifactStoreError):
+    """The tag was moved or deleted since it was read. Nothing was written; read it and try again."""
+
+    tag: str
+    template = "tag {self.tag!r} changed since it was read; read it, and try again"
 
 
 class TagNotFound(ArtifactStoreError):

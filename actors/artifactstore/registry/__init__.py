@@ -18,10 +18,19 @@ from artifactstore.registry.reads import PackageReads, event_store, package_read
 from artifactstore.registry.retention import RetentionCalls
 from artifactstore.registry.schemas import SchemaCalls
 from artifactstore.registry.space import SpaceCalls
-from artifactstore.registry.tags import TagCalls
+from artifactstore.registry.tags import TagCalls, TagWrites, tag_writes
 from artifactstore.registry.tokens import TokenCalls
 
-__all__ = ["DEFAULT_PRINCIPAL", "PackageReads", "Registry", "StoreClosed", "event_store", "package_reads"]
+__all__ = [
+    "DEFAULT_PRINCIPAL",
+    "PackageReads",
+    "Registry",
+    "StoreClosed",
+    "TagWrites",
+    "event_store",
+    "package_reads",
+    "tag_writes",
+]
 
 
 class Registry(

@@ -1,8 +1,8 @@
 """Methods of the registry for tags."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import cast
+from typing import NamedTuple, cast
 
 from artifactstore.arguments import checked
 from artifactstore.registry.base import DEFAULT_PRINCIPAL, PAGE, StoreCalls
@@ -12,7 +12,7 @@ from artifactstore_protocols.event_types.tag_set import tag_subject
 from artifactstore_protocols.packages import TagNotFound
 from artifactstore_protocols.records import HistoryEntry, Tag
 
-__all__ = ["TagCalls"]
+__all__ = ["TagCalls", "TagWrites", "tag_writes"]
 
 
 class TagCalls(StoreCalls):
@@ -35,14 +35,18 @@ class TagCalls(StoreCalls):
             NotFinalized: the package is open.
             TagProtected: the tag is protected and names another package.
         """
-        package_id = await self._package_id(package)
-        while not (committed := await self._commit(SetTag(tag, package_id, protect), principal, None)).events:
-            current = await self._store.tag(tag)
-            if current is not None and current.package_id == package_id:
+        return await self._set_tag(SetTag(tag, await self._package_id(package), protect), principal)
+
+    async def _set_tag(self, command: SetTag, principal: str) -> Tag:
+        while not (committed := await self._commit(command, principal, None)).events:
+            current = await self._store.tag(command.tag)
+            if current is not None and current.package_id == command.package_id:
                 return current  # otherwise somebody has moved or deleted it meanwhile
         [stored], [payload] = committed.events, committed.payloads()
         was_set, event = cast("TagSet", payload), stored.event
-        return Tag(tag, was_set.package_id, was_set.protected, event.principal, event.recorded_at_us, stored.sequence)
+        return Tag(
+            was_set.tag, was_set.package_id, was_set.protected, event.principal, event.recorded_at_us, stored.sequence
+        )
 
     @checked
     async def delete_tag(self, tag: str, *, principal: str = DEFAULT_PRINCIPAL) -> None:
@@ -91,3 +95,24 @@ class TagCalls(StoreCalls):
                 yield entry
         if not found:
             raise TagNotFound(tag)
+
+
+class TagWrites(NamedTuple):
+    """How the service changes tags: only if a tag still names the package that it named when the service looked.
+
+    Attributes:
+        set: carries out a command for a principal, and returns the tag.
+        delete: the same for the deletion of a tag.
+    """
+
+    set: Callable[[SetTag, str], Awaitable[Tag]]
+    delete: Callable[[DeleteTag, str], Awaitable[object]]
+
+
+def tag_writes(registry: TagCalls) -> TagWrites:
+    """Return how the service changes the tags of a store. Programs have the methods of `Registry`."""
+
+    async def delete(command: DeleteTag, principal: str) -> object:
+        return await registry._commit(command, principal, None)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    return TagWrites(registry._set_tag, delete)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]

@@ -18,26 +18,39 @@ class SetTag(Struct, frozen=True):
         tag: the name of the tag.
         package_id: the id of the package.
         protected: whether the tag can be neither moved nor deleted; None leaves the protection as it is.
+        expected: the id of the package that the tag must name before; empty if there must be no such tag; None if
+            neither matters.
     """
 
     tag: str
     package_id: str
     protected: bool | None = None
+    expected: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_reference("tag", self.tag)
         check_id("package id", self.package_id)
+        if self.expected:
+            check_id("expected package id", self.expected)
 
 
 class DeleteTag(Struct, frozen=True):
-    """A command that deletes a tag. The package stays."""
+    """A command that deletes a tag. The package stays.
+
+    Attributes:
+        tag: the name of the tag.
+        expected: the id of the package that the tag must name before; None if it does not matter.
+    """
 
     tag: str
+    expected: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_reference("tag", self.tag)
+        if self.expected is not None:
+            check_id("expected package id", self.expected)
 
 
 class SetKeepPolicy(Struct, frozen=True):

@@ -8,7 +8,7 @@ from msgspec import Struct
 from artifactstore_protocols.commands import DeleteTag
 from artifactstore_protocols.event_types.base import EventType, record_codec
 from artifactstore_protocols.event_types.tag_set import tag_subject
-from artifactstore_protocols.packages import TagNotFound, TagProtected
+from artifactstore_protocols.packages import TagChanged, TagNotFound, TagProtected
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import TAGS, Delete, RowOperation
 
@@ -33,11 +33,14 @@ def delete_tag(command: DeleteTag, state: LogState) -> TagDeleted:
 
     Raises:
         TagNotFound: there is no such tag.
+        TagChanged: the tag does not name the package that the command expects.
         TagProtected: the tag is protected.
     """
     current = state.tags.get(command.tag)
     if current is None:
         raise TagNotFound(command.tag)
+    if command.expected is not None and command.expected != current.package_id:
+        raise TagChanged(command.tag)
     if current.protected:
         raise TagProtected(command.tag, current.package_id)
     return TagDeleted(command.tag)

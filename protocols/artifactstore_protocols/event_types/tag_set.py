@@ -9,7 +9,7 @@ from artifactstore_protocols.commands import SetTag
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types.base import EventType, record_codec
 from artifactstore_protocols.event_types.ending import check_not_gone
-from artifactstore_protocols.packages import NotFinalized, PackageNotFound, TagProtected
+from artifactstore_protocols.packages import NotFinalized, PackageNotFound, TagChanged, TagProtected
 from artifactstore_protocols.state import LogState, Needs, TagState
 from artifactstore_protocols.views import TAGS, Put, Row, RowOperation
 
@@ -45,6 +45,7 @@ def set_tag(command: SetTag, state: LogState) -> TagSet | None:
         PackageNotFound: no package has this id.
         PackageGone: the package was deleted or has expired.
         NotFinalized: the package is open.
+        TagChanged: the tag does not name the package that the command expects.
         TagProtected: the tag is protected and names another package.
     """
     package, current = state.packages.get(command.package_id), state.tags.get(command.tag)
@@ -53,6 +54,8 @@ def set_tag(command: SetTag, state: LogState) -> TagSet | None:
     check_not_gone(package)
     if not package.finalized:
         raise NotFinalized(command.package_id)
+    if command.expected is not None and command.expected != ("" if current is None else current.package_id):
+        raise TagChanged(command.tag)
     if current is not None and current.protected and current.package_id != command.package_id:
         raise TagProtected(command.tag, current.package_id)
     kept = current is not None and current.protected

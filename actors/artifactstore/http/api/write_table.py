@@ -3,10 +3,10 @@
 from http import HTTPStatus
 from typing import Any, Final
 
-from artifactstore.http.api import filling, uploading
+from artifactstore.http.api import filling, keeping, tagging, uploading
 from artifactstore.http.api.model import ANY, JSON, NoQuery, Route
 from artifactstore.http.api.writing import KEY_HEADER, ChangedPackage
-from artifactstore_protocols.records import FileRecord, FinalizedPackage, PackageRecord
+from artifactstore_protocols.records import FileRecord, FinalizedPackage, Hold, PackageRecord, Tag
 
 __all__ = ["WRITE_ROUTES"]
 
@@ -52,5 +52,96 @@ WRITE_ROUTES: Final[tuple[Route[Any], ...]] = (
         errors=uploading.UPLOAD_STATUSES,
         tag="bytes",
         named="open",
+    ),
+    Route(
+        method="PATCH",
+        template="/v1/packages/{package}/annotations",
+        summary="Set and remove annotations of a package.",
+        handler=keeping.annotate_package,
+        query=NoQuery,
+        scope="write",
+        body={JSON: keeping.Annotations},
+        answers={JSON: _CHANGED},
+    ),
+    Route(
+        method="DELETE",
+        template="/v1/packages/{package}",
+        summary="Delete a package. Its record and its manifest stay.",
+        handler=keeping.delete_package,
+        query=keeping.DeleteQuery,
+        scope="delete",
+        answers={JSON: _CHANGED},
+        named="id",
+    ),
+    Route(
+        method="PUT",
+        template="/v1/packages/{package}/retention",
+        summary="Set how long a finalized package is kept.",
+        handler=keeping.set_retention,
+        query=NoQuery,
+        scope="delete",
+        body={JSON: keeping.NewRetention},
+        answers={JSON: _CHANGED},
+        named="id",
+    ),
+    Route(
+        method="POST",
+        template="/v1/packages/{package}/retention/extend",
+        summary="Keep a finalized package longer.",
+        handler=keeping.extend_retention,
+        query=NoQuery,
+        scope="delete",
+        body={JSON: keeping.Extension},
+        answers={JSON: _CHANGED},
+        headers=KEY_HEADER,
+        named="id",
+    ),
+    Route(
+        method="POST",
+        template="/v1/packages/{package}/holds",
+        summary="Place a hold on a package: it stays until the hold is released.",
+        handler=keeping.place_hold,
+        query=NoQuery,
+        scope="delete",
+        body={JSON: keeping.NewHold},
+        answers={JSON: Hold},
+        headers=KEY_HEADER,
+        status=HTTPStatus.CREATED,
+        named="id",
+    ),
+    Route(
+        method="DELETE",
+        template="/v1/packages/{package}/holds/{hold}",
+        summary="Release a hold on a package.",
+        handler=keeping.release_hold,
+        query=NoQuery,
+        scope="delete",
+        answers={},
+        status=HTTPStatus.NO_CONTENT,
+        named="id",
+    ),
+    Route(
+        method="PUT",
+        template="/v1/tags/{tag}",
+        summary="Set a tag to a finalized package. One of the globs of the token must match the name of a new tag.",
+        handler=tagging.put_tag,
+        query=NoQuery,
+        scope="tag",
+        body={JSON: tagging.TagTarget},
+        answers={JSON: Tag},
+        status=HTTPStatus.CREATED,
+        errors={HTTPStatus.OK: "The tag was there, and names this package now."},
+        tag="tags",
+    ),
+    Route(
+        method="DELETE",
+        template="/v1/tags/{tag}",
+        summary="Delete a tag. Its package stays.",
+        handler=tagging.delete_tag,
+        query=NoQuery,
+        scope="tag",
+        answers={},
+        status=HTTPStatus.NO_CONTENT,
+        tag="tags",
     ),
 )
