@@ -26,9 +26,9 @@ async def team(api: Described) -> Described:
     registry = api.service.registry
     for name in ("a-1", "a-2", "b-1"):
         api.secrets[f"id of {name}"] = await finalized(registry, name)
-    everything, little = ("read", "write", "tag", "delete"), ("tag", "delete")
-    api.secrets["ci"] = str(await registry.create_token("ci", scopes=everything, packages=["a-*"]))
-    api.secrets["blind"] = str(await registry.create_token("blind", scopes=little, packages=["a-*"]))
+    everything = await registry.create_token("ci", scopes=["read", "write", "tag", "delete"], packages=["a-*"])
+    little = await registry.create_token("blind", scopes=["tag", "delete"], packages=["a-*"])
+    api.secrets.update(ci=str(everything), blind=str(little))
     return api
 
 

@@ -41,7 +41,7 @@ async def test_a_package_is_created_as_the_body_says_and_finalized_once(team: De
         assert finalized.status == 200
         assert finalized.json["manifest_digest"] == (await registry.get_package(parent)).manifest_digest
     metadata = {"branch": "main", "run": 7, "ok": True, "list": [1, {"x": "y"}]}
-    more = {"retention": "permanent", "metadata": metadata, "from": ["a-parent"]}
+    more: dict[str, Any] = {"retention": "permanent", "metadata": metadata, "from": ["a-parent"]}
     answer = await create(team, "a-1", **more)
     record = await registry.get_package(answer.json["package_id"])
     assert (answer.status, answer.headers["location"]) == (201, f"/v1/packages/{record.package_id}")
@@ -61,10 +61,11 @@ async def test_a_token_creates_only_names_that_its_globs_match_and_names_only_pa
     assert (refused.status, refused.json["code"]) == (403, "name_not_allowed")
     assert refused.body == (await create(team, "b-9")).body
     for reference in ("b-1", hidden):
-        answer = await create(team, **{"from": [reference]})
+        asked: dict[str, Any] = {"from": [reference]}
+        answer = await create(team, **asked)
         assert (answer.status, answer.json["code"]) == (404, "package_not_found")
         nowhere = reference[:-4] + "0000" if reference == hidden else "b-9"
-        missing = await create(team, **{"from": [nowhere]})
+        missing = await create(team, **{**asked, "from": [nowhere]})
         assert answer.body.replace(reference.encode(), nowhere.encode()) == missing.body
     assert await head_of(registry) == head
 
