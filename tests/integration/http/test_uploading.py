@@ -19,6 +19,20 @@ from integration.http.serving import GUARD_S, connect, request, serving
 from integration.registry.samples import add, whole_log
 
 CONTENT = b"the content"
+DIFFERS = {
+    "content_address",
+    "created_at",
+    "created_sequence",
+    "expires_at",
+    "finalized_at",
+    "finalized_sequence",
+    "manifest_digest",
+    "package_id",
+    "sequence",
+    "sha256",
+    "tree_digest",
+}
+"""What differs between two packages with different contents of one length, whoever stored these before."""
 
 
 def digest_field(content: bytes) -> str:
@@ -226,3 +240,20 @@ async def test_a_purged_content_is_refused_without_its_history(opened: Described
     assert (answer.status, answer.json["code"]) == (410, "content_purged")
     assert b"leaked" not in answer.body
     assert b"admin" not in answer.body
+
+
+async def test_an_answer_does_not_tell_whether_somebody_else_stored_the_content(opened: Described) -> None:
+    registry = opened.service.registry
+    shared, own = b"stored by others", b"stored by nobody"
+    await add(registry, "b-1", "x", shared)
+    told: list[Any] = []
+    for content in (shared, own):
+        package = (await opened.ask("/v1/packages", "ci", method="POST", sent={"name": "a-new"})).json["package_id"]
+        path = f"/v1/packages/{package}"
+        put_it = await opened.ask(f"{path}/files/x", "ci", method="PUT", body=content)
+        finalized = await opened.ask(f"{path}/finalize", "ci", method="POST")
+        shown = (await opened.ask(path)).json
+        told.append([put_it.status, finalized.status])
+        for each in (put_it.json, finalized.json, shown):  # sequences count the events of the whole store
+            told[-1].append({key: value for key, value in each.items() if key not in DIFFERS})
+    assert told[0] == told[1]
