@@ -157,12 +157,13 @@ async def test_a_package_is_annotated_also_after_it_was_finalized(team: Describe
     assert noted.json["annotations"] == {"reviewed": True, "by": "ada"}
     changed = await team.ask(path, "ci", method="PATCH", sent={"annotations": {"by": "bob"}, "remove": ["reviewed"]})
     assert changed.json["annotations"] == {"by": "bob"}
-    for sent, status, code in (
+    wrong: tuple[tuple[dict[str, Any], int, str], ...] = (
         ({"annotations": {"branch": "x"}}, 409, "metadata_key_taken"),
         ({"remove": ["reviewed"]}, 404, "annotation_not_found"),
         ({"annotations": {"x": None}}, 400, "invalid_value"),
         ({"set": {}}, 400, "invalid_value"),
-    ):
+    )
+    for sent, status, code in wrong:
         answer = await team.ask(path, "ci", method="PATCH", sent=sent)
         assert (answer.status, answer.json["code"]) == (status, code), sent
 

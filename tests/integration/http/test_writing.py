@@ -18,8 +18,9 @@ ALL: tuple[Scope, ...] = ("read", "write", "tag", "delete")
 async def team(api: Described) -> Described:
     """A service with tokens for `a-*`: `ci` may do everything there, and so may `other`; `drop` may only write."""
     registry = api.service.registry
-    for name, scopes in (("ci", ALL), ("other", ALL), ("drop", ("write",))):
-        api.secrets[name] = str(await registry.create_token(name, scopes=scopes, packages=["a-*"]))
+    for name in ("ci", "other"):
+        api.secrets[name] = str(await registry.create_token(name, scopes=ALL, packages=["a-*"]))
+    api.secrets["drop"] = str(await registry.create_token("drop", scopes=["write"], packages=["a-*"]))
     return api
 
 
@@ -65,7 +66,8 @@ async def test_a_token_creates_only_names_that_its_globs_match_and_names_only_pa
         answer = await create(team, **asked)
         assert (answer.status, answer.json["code"]) == (404, "package_not_found")
         nowhere = reference[:-4] + "0000" if reference == hidden else "b-9"
-        missing = await create(team, **{**asked, "from": [nowhere]})
+        asked["from"] = [nowhere]
+        missing = await create(team, **asked)
         assert answer.body.replace(reference.encode(), nowhere.encode()) == missing.body
     assert await head_of(registry) == head
 

@@ -129,7 +129,7 @@ async def _content(call: Call, asked: UploadHeaders) -> AsyncGenerator[bytes]:
                 yield piece
     except BodyCut as error:
         raise cut_problem(error) from error
-    if hasher is not None and asked.sha256 != {hasher.digest()}:
+    if hasher is not None and asked.sha256 != frozenset({hasher.digest()}):
         detail = f"The body has {repr_digest(hasher.hexdigest())}, and its headers have another digest; send it again."
         raise Problem(HTTPStatus.BAD_REQUEST, "digest_differs", detail)
     await call.recheck()
