@@ -183,6 +183,8 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         "expire_hours": "Hours after which a service lets packages go; 0: never.",
         "gc_hours": "Hours after which it collects garbage; 0: never.",
         "verify_hours": "Hours after which it verifies objects; 0: never.",
+        "upload_max_mib": "The size of the largest file that a service takes, in MiB.",
+        "upload_reserve_mib": "The space that uploads leave free, in MiB.",
     }
 )
 """What each setting is, in the words of `artifactstore --help`."""
