@@ -32,7 +32,7 @@ DIFFERS = {
     "sha256",
     "tree_digest",
 }
-"""What differs between two packages with different contents of one length, whoever stored these before."""
+"""What differs between two packages with different contents of one length, also if others stored one before."""
 
 
 def digest_field(content: bytes) -> str:
