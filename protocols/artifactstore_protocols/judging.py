@@ -14,7 +14,6 @@ from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
     CommandRequest,
-    CondemnObjects,
     CreatePackage,
     DeleteKeepPolicy,
     DeleteTag,
@@ -58,7 +57,7 @@ from artifactstore_protocols.event_types.keep_policies_applied import applicatio
 from artifactstore_protocols.event_types.keep_policy_deleted import delete_keep_policy
 from artifactstore_protocols.event_types.keep_policy_set import set_keep_policy
 from artifactstore_protocols.event_types.object_places import digest_at
-from artifactstore_protocols.event_types.objects_condemned import REPLACED, condemn_lost, condemn_objects
+from artifactstore_protocols.event_types.objects_condemned import REPLACED, condemn_lost
 from artifactstore_protocols.event_types.objects_flagged import judge_findings
 from artifactstore_protocols.event_types.objects_removed import remove_objects
 from artifactstore_protocols.event_types.objects_reprieved import reprieve_objects
@@ -139,9 +138,6 @@ def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one cas
             return Needs(contents=frozenset(finding.digest for finding in findings))
         case ReplaceObjects():
             return Needs(contents=frozenset(stored.digest for stored in command.stored))
-        case CondemnObjects():
-            contents = frozenset(command.contents)
-            return Needs(contents=contents, references=contents)
         case RetireObjects():
             contents = frozenset(map(digest_at, command.objects))
             return Needs(contents=contents, references=contents)
@@ -214,8 +210,6 @@ def decide(  # noqa: C901, PLR0912 - one case for each command
             made = _verified(command, state)
         case ReplaceObjects():
             made = _stored(new_objects(command.stored, state), state)
-        case CondemnObjects():
-            made = (condemn_objects(command, state),)
         case RetireObjects():
             made = (retire_objects(command, state),)
         case RemoveObjects():

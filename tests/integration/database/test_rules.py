@@ -6,7 +6,7 @@ from sqlalchemy import delete
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import LIVE
 from artifactstore.database.store import SqlEventStore
-from artifactstore_protocols.commands import CondemnObjects, IngestFiles, OnExisting, RemoveObjects, RetireObjects
+from artifactstore_protocols.commands import IngestFiles, OnExisting, RemoveObjects, RetireObjects
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types import EVENT_TYPES
 from artifactstore_protocols.events import Committed
@@ -20,7 +20,6 @@ from command_strategies import (
     ingested,
     package_id_of,
     place_of,
-    stored_object,
 )
 from database_tools import Scribe, surgery
 from simulation.faults import CommitFailure, CommitFault
@@ -28,7 +27,6 @@ from simulation.run import simulate
 from simulation.workload import Client, CreatePackage, IngestFile, Workload
 from story import assert_identical, tell_story
 
-X = CondemnObjects((stored_object(b"x").digest,), "unreferenced")
 RETIRE = RetireObjects((place_of(b"x"),), "condemned")
 
 
@@ -60,16 +58,16 @@ async def test_rule_03_nothing_is_condemned_or_retired_by_tables_that_disagree(
     await scribe.tell(created(), ingest(ingested("a", b"x")))
     await surgery(location, delete(LIVE[FILES]))
     orphan = RetireObjects((place_of(b"x", 2),), "orphan")
-    for command in (X, orphan):
+    for command in (RETIRE, orphan):
         [outcome] = await scribe.send(scribe.ask(command))
         assert isinstance(outcome, ProjectionDamaged)
     await store.replay(rebuild=True)
-    assert (await scribe.tell(X))[0].events == (), "a package refers to it"
+    assert (await scribe.tell(RETIRE))[0].events == (), "a package refers to it"
 
 
 async def test_rule_04_a_key_names_one_content_for_ever(scribe: Scribe) -> None:
     await unused(scribe)
-    await scribe.tell(X, RETIRE)
+    await scribe.tell(RETIRE)
     late, other = ingested("late", b"x"), ingested("other", b"zzz")
     stolen = other._replace(stored=other.stored._replace(place=place_of(b"x")))
     refused, hostile, again = await scribe.send(
@@ -84,7 +82,6 @@ async def test_rule_04_a_key_names_one_content_for_ever(scribe: Scribe) -> None:
 async def test_rule_05_references_are_checked_at_commit(scribe: Scribe) -> None:
     await unused(scribe)
     without = IngestFiles(package_id_of(1), (ingested("b", b"x").entry,), (), OnExisting.REFUSE)
-    await scribe.tell(X)
     [reprieved] = await scribe.tell(without)
     assert [stored.event.type for stored in reprieved.events] == ["v1.objects.reprieved", "v1.files.ingested"]
     await scribe.tell(found((b"x", "damaged")))
@@ -98,8 +95,8 @@ async def test_rule_05_references_are_checked_at_commit(scribe: Scribe) -> None:
 async def test_rule_06_retired_before_deleted(scribe: Scribe) -> None:
     await unused(scribe)
     remove = RemoveObjects((place_of(b"x"),))
-    outcomes = [(await scribe.send(scribe.ask(command)))[0] for command in (remove, X, remove, RETIRE, remove)]
-    assert [type(outcome) for outcome in outcomes] == [InvalidValue, Committed, InvalidValue, Committed, Committed]
+    outcomes = [(await scribe.send(scribe.ask(command)))[0] for command in (remove, RETIRE, remove)]
+    assert [type(outcome) for outcome in outcomes] == [InvalidValue, Committed, Committed]
 
 
 @pytest.mark.parametrize(
