@@ -54,7 +54,8 @@ class Schemas:
         if isinstance(annotation, TypeAliasType):
             return self.of(annotation.__value__)
         if origin is Annotated:
-            return {**self.of(arguments[0]), **_of_meta(arguments[1:])}
+            inner = self.of(arguments[0])
+            return {**inner, **_of_meta(arguments[1:], is_array=inner.get("type") == "array")}
         if origin is Literal:
             return {"enum": list(arguments)}
         if origin in {Union, UnionType}:
@@ -144,8 +145,9 @@ def _without_none(annotation: object) -> object:
     return annotation
 
 
-def _of_meta(more: Sequence[object]) -> Schema:
-    names = {"ge": "minimum", "le": "maximum", "min_length": "minLength", "max_length": "maxLength"}
+def _of_meta(more: Sequence[object], *, is_array: bool) -> Schema:
+    things = "Items" if is_array else "Length"
+    names = {"ge": "minimum", "le": "maximum", "min_length": f"min{things}", "max_length": f"max{things}"}
     names |= {"pattern": "pattern", "description": "description"}
     found: dict[str, Json] = {}
     for each in more:
