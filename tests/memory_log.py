@@ -198,7 +198,7 @@ class MemoryLog:
         first = min(step.first, len(due) - 1)
         ends = due[first], due[min(first + step.count, len(due)) - 1]
         keys = (VerifiedKey(sequence, Place(BACKEND_ID, key)) for sequence, _digest, key in ends)
-        return RecordVerification(len(self.events), next(keys), next(keys), step.sample, step.count, 0)
+        return RecordVerification(len(self.events), next(keys), next(keys), step.sample, min(step.count, len(due)), 0)
 
     def finalize(self, package_id: str, *, late: bool = False) -> FinalizePackage:
         """The command that finalizes a package as it stands in the views; one of another version if nobody can.

@@ -68,7 +68,7 @@ from artifactstore_protocols.event_types.package_created import create_package, 
 from artifactstore_protocols.event_types.package_finalized import finalize_package
 from artifactstore_protocols.event_types.placing import entry_needs
 from artifactstore_protocols.event_types.schema_required import judge_schema, schema_needs
-from artifactstore_protocols.event_types.store_verified import record_verification
+from artifactstore_protocols.event_types.store_verified import record_verification, verification_needs
 from artifactstore_protocols.event_types.tag_deleted import delete_tag
 from artifactstore_protocols.event_types.tag_set import set_tag
 from artifactstore_protocols.events import (
@@ -134,7 +134,9 @@ def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one cas
         case LifeCycleCommand():
             return life_cycle_needs(command)
         case RecordFindings() | RecordVerification():
-            findings = command.findings if isinstance(command, RecordFindings) else ()
+            if isinstance(command, RecordVerification):
+                return verification_needs(command.first, command.last)
+            findings = command.findings
             return Needs(contents=frozenset(finding.digest for finding in findings))
         case ReplaceObjects():
             return Needs(contents=frozenset(stored.digest for stored in command.stored))
@@ -222,7 +224,7 @@ def decide(  # noqa: C901, PLR0912 - one case for each command
 def _verified(command: RecordFindings | RecordVerification, state: LogState) -> tuple[Payload | None, ...]:
     if isinstance(command, RecordFindings):
         return judge_findings(command, state)
-    return (record_verification(command),)
+    return (record_verification(command, state),)
 
 
 def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Payload | None, ...]:

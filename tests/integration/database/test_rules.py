@@ -3,14 +3,20 @@
 import pytest
 from sqlalchemy import delete
 
+from artifactstore.database.bulk import run
+from artifactstore.database.database import Database
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import LIVE
+from artifactstore.database.state import load_state
 from artifactstore.database.store import SqlEventStore
-from artifactstore_protocols.commands import IngestFiles, OnExisting, RemoveObjects, RetireObjects
+from artifactstore_protocols.commands import ENTRIES_MAX, IngestFiles, OnExisting, RemoveObjects, RetireObjects
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types import EVENT_TYPES
 from artifactstore_protocols.events import Committed
+from artifactstore_protocols.life_cycle import DeletePackage
 from artifactstore_protocols.packages import ObjectsNotStored, ProjectionDamaged
+from artifactstore_protocols.releasing import RELEASED_MAX, ReleaseEntries
+from artifactstore_protocols.state import Needs
 from artifactstore_protocols.views import FILES
 from command_strategies import (
     address_of,
@@ -117,6 +123,24 @@ async def test_rule_08_bounded(store: SqlEventStore, scribe: Scribe) -> None:
     places = tuple(place_of(b"x", generation) for generation in range(1, 300))
     with pytest.raises(InvalidValue):
         RemoveObjects(places)
+
+
+@pytest.mark.slow
+async def test_rule_08_a_wide_range_of_released_entries_loads_one_entry_too_many(
+    database: Database, scribe: Scribe
+) -> None:
+    """An event from outside can name any range. One entry more than may be released is enough to refuse it."""
+    await scribe.tell(created())
+    for batch in range(RELEASED_MAX // ENTRIES_MAX + 1):
+        files = (ingested(f"{batch}/{number:03}", b"x") for number in range(ENTRIES_MAX))
+        await scribe.send(scribe.ask(ingest(*files)), files_per_package_max=2 * RELEASED_MAX)
+    needs = Needs(packages=frozenset({package_id_of(1)}), ranges=frozenset({(package_id_of(1), "0/001", "~")}))
+    state = await database.read(lambda connection: run(connection, load_state(needs, connection.dialect.name)))
+    loaded = sorted(state.packages[package_id_of(1)].entries)
+    assert (len(loaded), loaded[0]) == (RELEASED_MAX + 1, "0/001")
+    await scribe.tell(DeletePackage(package_id_of(1), "no need"))
+    [refused] = await scribe.send(scribe.ask(ReleaseEntries(package_id_of(1), "0/001", "~")))
+    assert isinstance(refused, InvalidValue)
 
 
 @pytest.mark.slow
