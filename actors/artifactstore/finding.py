@@ -33,7 +33,7 @@ async def list_packages(
 
 
 async def find_entries(
-    store: EventStore, page: EntryListing, *, after: str | None, limit: int | None
+    store: EventStore, page: EntryListing, *, limit: int | None, after: str | None = None
 ) -> AsyncGenerator[FoundEntry]:
     """Yield the entries that a search finds, from `page` on, or from after the entry that `after` names.
 
