@@ -107,7 +107,7 @@ def named_query(glob: str, endings: Sequence[str] = ()) -> Select[tuple[Any, ...
     return union_all(*each) if len(each) > 1 else each[0]
 
 
-def rare_query(glob: str, named: Select[tuple[Any, ...]] | CompoundSelect[Any]) -> Select[tuple[Any, ...]]:
+def rare_query(glob: str, named: Select[tuple[Any, ...]] | CompoundSelect[Any]) -> Select[*tuple[Any, ...]]:
     """Return the query for those of the named files that the pattern may match: at most one more than `RARE_MAX`."""
     names = named.limit(NAMED_MAX).subquery()  # limited, so that no database compares other paths first
     number, key = names.c.package_number, names.c.path_key

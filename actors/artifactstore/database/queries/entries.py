@@ -110,7 +110,7 @@ async def _last_searched(connection: AsyncConnection, page: EntryListing) -> int
     return int(packages[-1][0]) if len(packages) == SEARCHED_PACKAGES else None
 
 
-def searched_query(page: EntryListing) -> Select[tuple[Any, ...]]:
+def searched_query(page: EntryListing) -> Select[*tuple[Any, ...]]:
     """Return the query for the packages that a page may search, each with the number of its entries."""
     columns = _packages.c
     number, count = columns.created_sequence, columns.file_count + columns.link_count + columns.directory_count
