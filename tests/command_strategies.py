@@ -81,7 +81,6 @@ __all__ = [
     "AddAClass",
     "Annotate",
     "ApplyKeepPolicy",
-    "Condemn",
     "Create",
     "CreateAToken",
     "Delete",
@@ -341,13 +340,6 @@ class Find:
 
 
 @dataclass(frozen=True, slots=True)
-class Condemn:
-    """A collector has found contents that seem to be in no package."""
-
-    contents: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Retire:
     """A collector retires keys, each named by content and generation."""
 
@@ -545,7 +537,6 @@ type Step = (
     | Finalize
     | Register
     | Find
-    | Condemn
     | Retire
     | Remove
     | Replace
@@ -614,7 +605,6 @@ _OBJECTS = st.lists(st.tuples(_CONTENTS, st.integers(1, 3)), min_size=1, max_siz
 _TIMES = st.sampled_from([0, 40 * 86_400_000_000, INTEGER_MAX])
 
 _STEPS = st.one_of(
-    st.builds(Condemn, st.lists(_CONTENTS, min_size=1, max_size=3, unique=True).map(tuple)),
     st.builds(Retire, _OBJECTS, st.sampled_from(["condemned", "condemned", "orphan"])),
     st.builds(Remove, _OBJECTS),
     st.builds(Replace, _OBJECTS),

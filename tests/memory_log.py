@@ -10,7 +10,6 @@ from artifactstore_protocols.canonical import decode
 from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
-    CondemnObjects,
     DeleteKeepPolicy,
     DeleteTag,
     FinalizePackage,
@@ -69,7 +68,6 @@ from command_strategies import (
     AddAClass,
     Annotate,
     ApplyKeepPolicy,
-    Condemn,
     Create,
     CreateAToken,
     Delete,
@@ -187,7 +185,7 @@ class MemoryLog:
                 return found(*step.objects, as_of=len(self.events))
             case Verify():
                 return self._verified(step)
-            case Condemn() | Retire() | Remove() | Replace() | Purge():
+            case Retire() | Remove() | Replace() | Purge():
                 return _of_objects(step)
 
     def _verified(self, step: Verify) -> RecordVerification:
@@ -200,13 +198,18 @@ class MemoryLog:
         first = min(step.first, len(due) - 1)
         ends = due[first], due[min(first + step.count, len(due)) - 1]
         keys = (VerifiedKey(sequence, Place(BACKEND_ID, key)) for sequence, _digest, key in ends)
-        return RecordVerification(len(self.events), next(keys), next(keys), step.sample, step.count, 0)
+        return RecordVerification(len(self.events), next(keys), next(keys), step.sample, min(step.count, len(due)), 0)
 
     def finalize(self, package_id: str, *, late: bool = False) -> FinalizePackage:
-        """The command that finalizes a package, if there is one, as it stands in the views."""
+        """The command that finalizes a package as it stands in the views; one of another version if nobody can.
+
+        There is no such package, or a content of it was purged.
+        """
         package = self.state.packages.get(package_id)
         if package is None:
             return FinalizePackage(package_id, 0, b"")
+        if any(entry.digest in self.state.purged for entry in package.entries.values()):
+            return FinalizePackage(package_id, package.version + 1, b"")
         finalized = self.manifest(package_id)
         payload = manifest.encode(finalized)
         summary = manifest.summarize(payload, finalized)
@@ -292,12 +295,10 @@ def _of_requirements(step: Require | Unrequire) -> Command:
     return RequireSchema(step.glob, step.schema) if isinstance(step, Require) else UnrequireSchema(step.glob)
 
 
-def _of_objects(step: Condemn | Retire | Remove | Replace | Purge) -> Command:
+def _of_objects(step: Retire | Remove | Replace | Purge) -> Command:
     match step:
         case Purge():
             return PurgeContents(tuple(stored_object(each).digest for each in step.contents), "leaked")
-        case Condemn():
-            return CondemnObjects(tuple(stored_object(each).digest for each in step.contents), "unreferenced")
         case Retire():
             return RetireObjects(tuple(place_of(*each) for each in step.objects), step.cause)
         case Remove():

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
-from artifactstore_protocols.package_listing import EntryListing, PackageListing, position_of
+from artifactstore_protocols.package_listing import EntryListing, EntryPage, PackageListing, position_of
 from artifactstore_protocols.package_references import (
     ByDigest,
     ById,
@@ -93,7 +93,7 @@ def select_page(packages: Iterable[PackageRecord], page: PackageListing) -> list
 
 def select_entries(
     packages: Iterable[PackageRecord], files: Callable[[str], Iterable[FileRecord]], page: EntryListing
-) -> list[FoundEntry]:
+) -> EntryPage:
     """One page of the entries that a search finds; `files` returns those of a package."""
     wanted = page.entries
     matches_path = wanted.path_matcher()
@@ -118,4 +118,7 @@ def select_entries(
         number, key = page.after
         at = (sign * number, key)
         found = [each for each in found if (sign * each.package.created_sequence, path_key(each.entry.path)) > at]
-    return found[: page.limit]
+    if len(found) < page.limit:
+        return EntryPage(found, None)
+    last = found[page.limit - 1]
+    return EntryPage(found[: page.limit], (last.package.created_sequence, path_key(last.entry.path)))

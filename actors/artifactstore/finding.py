@@ -33,7 +33,7 @@ async def list_packages(
 
 
 async def find_entries(
-    store: EventStore, page: EntryListing, *, after: str | None, limit: int | None
+    store: EventStore, page: EntryListing, *, limit: int | None, after: str | None = None
 ) -> AsyncGenerator[FoundEntry]:
     """Yield the entries that a search finds, from `page` on, or from after the entry that `after` names.
 
@@ -46,9 +46,11 @@ async def find_entries(
         if not path:
             raise InvalidValue("after", after[:_SHOWN_CHARACTERS], "write PACKAGE:PATH, as the search printed them")
         page = structs.replace(page, after=((await store.find_package(package)).created_sequence, path_key(path)))
-    while left and (found := await store.find_entries(structs.replace(page, limit=min(left, _PAGE)))):
-        for each in found:
+    while left:
+        part = await store.find_entries(structs.replace(page, limit=min(left, _PAGE)))
+        for each in part.found:
             yield each
-        left -= len(found)
-        last = found[-1]
-        page = structs.replace(page, after=(last.package.created_sequence, path_key(last.entry.path)))
+        if part.after is None:
+            return
+        left -= len(part.found)
+        page = structs.replace(page, after=part.after)

@@ -18,11 +18,10 @@ from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.manifest import Entry, ManifestReceipt
-from artifactstore_protocols.package_listing import EntryListing, PackageListing
+from artifactstore_protocols.package_listing import EntryListing, EntryPage, PackageListing
 from artifactstore_protocols.purging import PurgedContent
 from artifactstore_protocols.records import (
     FileRecord,
-    FoundEntry,
     Hold,
     LeftPackage,
     MetadataSchema,
@@ -238,8 +237,8 @@ class EventStore(Protocol):
         """Return one page of a list of packages."""
         ...
 
-    async def find_entries(self, page: EntryListing) -> Sequence[FoundEntry]:
-        """Return one page of the entries that a search finds, the newest package first."""
+    async def find_entries(self, page: EntryListing) -> EntryPage:
+        """Return one page of the entries that a search finds, the newest package first, after a bounded search."""
         ...
 
     async def contents(self, package_id: str) -> PackageContents:

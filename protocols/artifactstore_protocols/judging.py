@@ -14,7 +14,6 @@ from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
     CommandRequest,
-    CondemnObjects,
     CreatePackage,
     DeleteKeepPolicy,
     DeleteTag,
@@ -58,7 +57,7 @@ from artifactstore_protocols.event_types.keep_policies_applied import applicatio
 from artifactstore_protocols.event_types.keep_policy_deleted import delete_keep_policy
 from artifactstore_protocols.event_types.keep_policy_set import set_keep_policy
 from artifactstore_protocols.event_types.object_places import digest_at
-from artifactstore_protocols.event_types.objects_condemned import REPLACED, condemn_lost, condemn_objects
+from artifactstore_protocols.event_types.objects_condemned import REPLACED, condemn_lost
 from artifactstore_protocols.event_types.objects_flagged import judge_findings
 from artifactstore_protocols.event_types.objects_removed import remove_objects
 from artifactstore_protocols.event_types.objects_reprieved import reprieve_objects
@@ -69,7 +68,7 @@ from artifactstore_protocols.event_types.package_created import create_package, 
 from artifactstore_protocols.event_types.package_finalized import finalize_package
 from artifactstore_protocols.event_types.placing import entry_needs
 from artifactstore_protocols.event_types.schema_required import judge_schema, schema_needs
-from artifactstore_protocols.event_types.store_verified import record_verification
+from artifactstore_protocols.event_types.store_verified import record_verification, verification_needs
 from artifactstore_protocols.event_types.tag_deleted import delete_tag
 from artifactstore_protocols.event_types.tag_set import set_tag
 from artifactstore_protocols.events import (
@@ -135,13 +134,12 @@ def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one cas
         case LifeCycleCommand():
             return life_cycle_needs(command)
         case RecordFindings() | RecordVerification():
-            findings = command.findings if isinstance(command, RecordFindings) else ()
+            if isinstance(command, RecordVerification):
+                return verification_needs(command.first, command.last)
+            findings = command.findings
             return Needs(contents=frozenset(finding.digest for finding in findings))
         case ReplaceObjects():
             return Needs(contents=frozenset(stored.digest for stored in command.stored))
-        case CondemnObjects():
-            contents = frozenset(command.contents)
-            return Needs(contents=contents, references=contents)
         case RetireObjects():
             contents = frozenset(map(digest_at, command.objects))
             return Needs(contents=contents, references=contents)
@@ -214,8 +212,6 @@ def decide(  # noqa: C901, PLR0912 - one case for each command
             made = _verified(command, state)
         case ReplaceObjects():
             made = _stored(new_objects(command.stored, state), state)
-        case CondemnObjects():
-            made = (condemn_objects(command, state),)
         case RetireObjects():
             made = (retire_objects(command, state),)
         case RemoveObjects():
@@ -228,7 +224,7 @@ def decide(  # noqa: C901, PLR0912 - one case for each command
 def _verified(command: RecordFindings | RecordVerification, state: LogState) -> tuple[Payload | None, ...]:
     if isinstance(command, RecordFindings):
         return judge_findings(command, state)
-    return (record_verification(command),)
+    return (record_verification(command, state),)
 
 
 def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Payload | None, ...]:

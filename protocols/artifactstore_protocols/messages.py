@@ -17,7 +17,6 @@ from artifactstore_protocols import commands
 from artifactstore_protocols.commands import (
     AnnotatePackage,
     CommandRequest,
-    CondemnObjects,
     CreatePackage,
     DeleteKeepPolicy,
     DeleteTag,
@@ -316,7 +315,7 @@ class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
                 return _EVENT_BYTES + len(metadata_bytes(annotations)) + sum(map(len, removed))
             case RecordFindings(findings=findings):
                 return _EVENT_BYTES + _OBJECT_BYTES * len(findings)
-            case ReplaceObjects(stored=objects) | CondemnObjects(contents=objects):
+            case ReplaceObjects(stored=objects):
                 return _EVENT_BYTES + _OBJECT_BYTES * len(objects)
             case RetireObjects(objects=objects) | RemoveObjects(objects=objects):
                 return _EVENT_BYTES + _OBJECT_BYTES * len(objects)

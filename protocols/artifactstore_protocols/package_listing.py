@@ -15,13 +15,14 @@ from artifactstore_protocols.globs import check_glob, glob_matcher, is_unicode
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.metadata import Metadata, MetadataValue, check_metadata, scalar_text, value_matches
 from artifactstore_protocols.paths import path_key
-from artifactstore_protocols.records import PackageRecord, PackageStatus
+from artifactstore_protocols.records import FoundEntry, PackageRecord, PackageStatus
 from artifactstore_protocols.typed import check_fields
 
 __all__ = [
     "ALL",
     "EntryFilter",
     "EntryListing",
+    "EntryPage",
     "PackageFilter",
     "PackageListing",
     "Position",
@@ -211,3 +212,17 @@ class EntryListing(Struct, frozen=True):
     after: tuple[int, str] | None = None
     limit: int = 500
     ascending: bool = False
+
+
+class EntryPage(Struct, frozen=True):
+    """What a page of a list of entries has, and where the next one begins.
+
+    A search reads a bounded part of the store for a page, so a page may have fewer entries than its limit, or none.
+
+    Attributes:
+        found: the entries.
+        after: the position after which the next page begins; None if nothing follows.
+    """
+
+    found: Sequence[FoundEntry]
+    after: tuple[int, str] | None

@@ -6,13 +6,22 @@ from artifactstore_protocols.admission import Examined, admit
 from artifactstore_protocols.collection import Listed, content_place
 from artifactstore_protocols.commands import Command, IngestFiles
 from artifactstore_protocols.entries import Place
-from artifactstore_protocols.event_types import Payload
+from artifactstore_protocols.event_types import PackageExpired, Payload
+from artifactstore_protocols.event_types.package_expired import expire_package
 from artifactstore_protocols.judging import decide
+from artifactstore_protocols.life_cycle import ExpirePackage
 from artifactstore_protocols.state import LogState, ObjectState
 from artifactstore_protocols.storage import ListedObject
-from artifactstore_protocols.views import HOLDS, RowOperation
+from artifactstore_protocols.views import HOLDS, PURGED, RowOperation
 
-__all__ = ["admitted_without_holds", "decided_with_any_key", "no_reprieve", "sorted_by_age"]
+__all__ = [
+    "admitted_without_holds",
+    "admitted_without_purges",
+    "decided_with_any_key",
+    "expired_under_a_hold",
+    "no_reprieve",
+    "sorted_by_age",
+]
 
 
 def sorted_by_age(
@@ -40,3 +49,18 @@ def decided_with_any_key(command: Command, state: LogState, *, entries_max: int)
 def admitted_without_holds(examined: Examined, state: LogState) -> Sequence[RowOperation]:
     """Stands in for `admit`: an import leaves out holds."""
     return [operation for operation in admit(examined, state) if operation.table is not HOLDS]
+
+
+def admitted_without_purges(examined: Examined, state: LogState) -> Sequence[RowOperation]:
+    """Stands in for `admit`: an import leaves out which contents were purged."""
+    return [operation for operation in admit(examined, state) if operation.table is not PURGED]
+
+
+def expired_under_a_hold(command: ExpirePackage, state: LogState) -> PackageExpired | None:
+    """Stands in for `expire_package` in keep policies: holds do not count."""
+    package = state.packages[command.package_id]
+    held, package.holds = package.holds, set[str]()
+    try:
+        return expire_package(command, state)
+    finally:
+        package.holds = held

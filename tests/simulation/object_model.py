@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple, cast
 
 from artifactstore_protocols.commands import (
     Command,
-    CondemnObjects,
     IngestFiles,
     OnExisting,
     RemoveObjects,
@@ -135,9 +134,8 @@ def _steps(state: State, faults: Faults) -> Iterator[State]:
 
 
 def _choices(state: State, become: Callable[[Step], tuple[Step, ...]], faults: Faults) -> Iterator[State]:
-    """What a collector may begin: it condemns, retires what is condemned, notes orphans, and sweeps retired keys."""
+    """What a collector may begin: it retires what is condemned, notes orphans, and sweeps retired keys."""
     log = state.log
-    yield state._replace(log=_commit(log, "condemn", "", 0)[0])
     deletable = {"retired", "removed"} | ({"condemned"} if faults.deletes_before_retirement else set[str]())
     for at, held in log.rows:
         if held == "condemned" and at <= _GENERATIONS_MAX:
@@ -189,8 +187,6 @@ def _command(what: str, path: str, at: int) -> Command:
             entry = file_entry(path, False, "text/plain", 1, digest)
             stored = StoredObject(digest, digest, 1, _place(max(at, 1), digest))
             return IngestFiles(_ID, (entry,), (stored,), OnExisting.REPLACE)
-        case "condemn":
-            return CondemnObjects((_CONTENT,), "unreferenced")
         case "retire" | "orphan":
             return RetireObjects((_place(at),), "condemned" if what == "retire" else "orphan")
         case _:

@@ -1,4 +1,4 @@
-"""Programs over the pure rules: ingests, collectors, holds, deaths and restores, interleaved step by step.
+"""Programs over the pure rules: ingests, collectors, holds, keep policies, purges, deaths and restores, interleaved.
 
 A program is a list of numbers, so a test can draw it, and shrink it. What a commit makes true is decided by the real
 rules; the disk is a set of places. An ingest first puts its bytes, and then commits. A collector reads, commits,
@@ -10,17 +10,20 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from artifactstore_protocols import admission, collection
-from artifactstore_protocols.commands import OnExisting, RemoveObjects, RetireObjects
+from artifactstore_protocols.commands import OnExisting, RemoveObjects, RetireObjects, SetKeepPolicy
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_types import ObjectsRetired
 from artifactstore_protocols.event_types.objects_retired import CONDEMNED, ORPHAN
+from artifactstore_protocols.keep_policies import ApplyKeepPolicies
+from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import ABANDONED, DeletePackage, ExpirePackage, PlaceHold, ReleaseHold
 from artifactstore_protocols.object_keys import parse_key
 from artifactstore_protocols.packages import ObjectsNotStored
+from artifactstore_protocols.purging import PurgeContents
 from artifactstore_protocols.releasing import ReleaseEntries
 from artifactstore_protocols.state import LogState, ObjectState
 from artifactstore_protocols.storage import ListedObject
-from command_strategies import BACKEND_ID, Create, ingest, ingested, package_id_of, place_of
+from command_strategies import BACKEND_ID, Create, ingest, ingested, package_id_of, place_of, stored_object
 from memory_log import MemoryLog
 
 __all__ = ["STEPS_MAX", "run"]
@@ -34,6 +37,9 @@ _INGESTS: Final = 3
 _COLLECTORS: Final = 2
 _LATEST: Final = 3
 _YEARS_US: Final = 1 << 50
+_FINALIZED_EVERY: Final = 4
+_PURGED_EVERY: Final = 8
+"""Only so many of the steps that could finalize or purge do: after them, a program has less to fill and to store."""
 
 
 @dataclass
@@ -72,6 +78,8 @@ class Store:
         late: calls of the dead that have not landed yet: whether it is a put, and the place.
         packages: how many there were.
         holds: the package of each hold, by the hold's number.
+        finalized: the packages that were finalized, the first one first.
+        purged: the contents that were purged.
     """
 
     log: MemoryLog = field(default_factory=MemoryLog)
@@ -81,6 +89,8 @@ class Store:
     late: list[tuple[bool, Place]] = field(default_factory=list[tuple[bool, Place]])
     packages: int = 0
     holds: dict[int, int] = field(default_factory=dict[int, int])
+    finalized: list[int] = field(default_factory=list[int])
+    purged: set[bytes] = field(default_factory=set[bytes])
 
     def step(self, number: int) -> None:
         """Take the step that a number stands for, if there is one to take."""
@@ -105,7 +115,10 @@ class Store:
                 self.ingests[at] = Ingest(package, _PATHS[rest % 2], _CONTENTS[rest // 2 % 4 == 0])
         elif running.is_put:
             file = ingested(running.path, running.content, generation=running.generation)
+            before = len(self.log.events)
             refusal = self.log.commit(ingest(file, package=running.package, on_existing=OnExisting.REPLACE))
+            is_new = refusal is None and len(self.log.events) > before
+            assert not is_new or running.content not in self.purged, "a purged content is back"
             if isinstance(refusal, ObjectsNotStored):
                 [place] = refusal.next_places.values()
                 running.generation, running.is_put = parse_key(place.object_key)[1], False
@@ -193,7 +206,7 @@ class Store:
             package_id = package_id_of(number)
             version = self.log.state.packages[package_id].version
             expire = ExpirePackage(package_id, ABANDONED, _YEARS_US, version)
-            self.log.commit(expire if rest % 2 else DeletePackage(package_id, "a test"))
+            self.log.commit(expire if rest % 2 else DeletePackage(package_id, "a test", before_expiry=True))
             assert number not in self.holds.values() or not self._is_gone(number)
 
     def hold(self, rest: int) -> None:
@@ -215,6 +228,30 @@ class Store:
             assert self.log.commit(ReleaseHold(package_id_of(1000 + number))) is None
             del self.holds[number]
 
+    def finalize(self, rest: int) -> None:
+        """Finalize a package now and then, unless a content of it was purged."""
+        if self.packages and rest % _FINALIZED_EVERY == 0:
+            number = self._package(rest // _FINALIZED_EVERY)
+            if self.log.commit(self.log.finalize(package_id_of(number))) is None and number not in self.finalized:
+                self.finalized.append(number)
+
+    def keep(self, rest: int) -> None:
+        """Apply a keep policy: of the finalized packages, all but the last ones go, and those under a hold stay."""
+        last, there = 1 + rest % 2, [number for number in self.finalized if not self._is_gone(number)]
+        if there:
+            assert self.log.commit(SetKeepPolicy("nightly", KeepRules(last=last))) is None
+            chosen = tuple(map(package_id_of, there))
+            assert self.log.commit(ApplyKeepPolicies("nightly", "nightly", chosen, _YEARS_US)) is None
+            stay = {number for number in there if number in there[-last:] or number in self.holds.values()}
+            assert {number for number in there if not self._is_gone(number)} == stay
+
+    def purge(self, rest: int) -> None:
+        """Purge a content, now and then."""
+        if rest % _PURGED_EVERY == 0:
+            content = _CONTENTS[rest // _PURGED_EVERY % 2]
+            if self.log.commit(PurgeContents((stored_object(content).digest,), "leaked")) is None:
+                self.purged.add(content)
+
     def restore(self, _rest: int) -> None:
         """The log is imported into a new database."""
         restored, state = MemoryLog(), LogState()
@@ -226,7 +263,7 @@ class Store:
         self.log = restored
 
     def check(self) -> None:
-        """What is referred to is there; it is live, and nothing else is; and what is held is there."""
+        """What is referred to is there, unless it was purged; it is live, and nothing else; what is held is there."""
         entries = (entry for package in self.log.state.packages.values() for entry in package.entries.values())
         referred = {entry.digest for entry in entries}
         current: dict[bytes, list[Place]] = {}
@@ -235,7 +272,9 @@ class Store:
                 if held.is_current:
                     current.setdefault(digest, []).append(place)
                     assert (held.state == "live") == (digest in referred), (place, held)
-        for digest in referred:
+        purged = {stored_object(content).digest for content in self.purged}
+        assert purged.isdisjoint(current), "a purged content is there"
+        for digest in referred - purged:
             assert any(place in self.disk for place in current.get(digest, ())), "bytes are lost"
         for package in self.holds.values():
             assert not self._is_gone(package)
@@ -270,6 +309,9 @@ _ACTIONS: Final[tuple[Callable[[Store, int], None], ...]] = (
     *[Store.end] * 2,
     Store.hold,
     *[Store.release] * 2,
+    Store.finalize,
+    Store.keep,
+    Store.purge,
     Store.die,
     Store.land,
     Store.restore,

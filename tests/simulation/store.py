@@ -22,12 +22,11 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.judging import command_needs, judge_batch
 from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.log_file import LogDiffers
-from artifactstore_protocols.package_listing import EntryListing, PackageFilter, PackageListing
+from artifactstore_protocols.package_listing import EntryListing, EntryPage, PackageFilter, PackageListing
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.purging import PurgedContent
 from artifactstore_protocols.records import (
     FileRecord,
-    FoundEntry,
     Hold,
     LeftPackage,
     MetadataSchema,
@@ -287,7 +286,7 @@ class SimulatedEventStore:
         """A page of packages."""
         return await self._read("packages", lambda: select_page(self._log.tables.packages(), page))
 
-    async def find_entries(self, page: EntryListing) -> Sequence[FoundEntry]:
+    async def find_entries(self, page: EntryListing) -> EntryPage:
         """A page of the entries that a search finds."""
         return await self._read(
             "find", lambda: select_entries(self._log.tables.packages(), self._log.tables.files, page)

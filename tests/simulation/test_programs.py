@@ -11,6 +11,7 @@ import memory_log
 from artifactstore_protocols import admission, collection, judging
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.event_types import keep_policies_applied
 from simulation import life_cycle_defects as defects
 from simulation.programs import STEPS_MAX, Store, run
 
@@ -55,7 +56,15 @@ DEFECTS: dict[str, tuple[int, Callable[[Patch], None]]] = {
         lambda patch: patch.setattr(judging, "reprieve_objects", defects.no_reprieve),
     ),
     "reuse a retired key": (10, lambda patch: patch.setattr(memory_log, "decide", defects.decided_with_any_key)),
-    "delete before the retirement commits": (10, delete_before_the_retirement_commits),
+    "delete before the retirement commits": (40, delete_before_the_retirement_commits),
+    "forget purges on import": (
+        20,
+        lambda patch: patch.setattr(admission, "admit", defects.admitted_without_purges),
+    ),
+    "let a keep policy end a hold": (
+        40,
+        lambda patch: patch.setattr(keep_policies_applied, "expire_package", defects.expired_under_a_hold),
+    ),
     "forget holds on import": (10, lambda patch: patch.setattr(admission, "admit", defects.admitted_without_holds)),
 }
 

@@ -3,7 +3,7 @@
 import pytest
 
 from artifactstore.ingest.steps import Steps
-from artifactstore_protocols.commands import Command, CondemnObjects, IngestFiles, RemoveObjects, RetireObjects
+from artifactstore_protocols.commands import Command, IngestFiles, RemoveObjects, RetireObjects
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.messages import DeleteObjects
 from simulation.calls import Ending
@@ -45,9 +45,6 @@ class Collector:
 
     async def _strike(self, steps: Steps, command: IngestFiles) -> None:
         places = tuple({stored.place: None for stored in command.stored})
-        if self._cause == "condemned":
-            contents = tuple({stored.digest: None for stored in command.stored})
-            await self._original(steps, CondemnObjects(contents, "unreferenced"), "collector", None)
         done = await self._original(steps, RetireObjects(places, self._cause), "collector", None)
         self.retired += len(places) if done.events else 0
         if self._deletes:

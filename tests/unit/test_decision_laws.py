@@ -17,6 +17,8 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome
 from artifactstore_protocols.event_types import (
     LOG_CREATED,
+    ClockConfirmed,
+    ClockObserved,
     ObjectsFlagged,
     ObjectsRestored,
     PackageFinalized,
@@ -306,8 +308,8 @@ def test_an_event_is_not_admitted_where_it_is_true_already(tried: list[Step], da
 
 
 def _may_happen_again(payload: Payload, state: LogState) -> bool:
-    """Objects may be verified once more, and flagged once more if they were restored; nothing else comes back."""
-    if isinstance(payload, StoreVerified):
+    """Objects may be verified once more, and flagged once more if they were restored. A clock may be seen again."""
+    if isinstance(payload, StoreVerified | ClockObserved | ClockConfirmed):
         return True
     return isinstance(payload, ObjectsFlagged | ObjectsRestored) and all(
         state.objects[finding.digest][finding.place].integrity != finding.integrity for finding in payload.findings

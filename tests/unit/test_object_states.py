@@ -7,7 +7,6 @@ import pytest
 
 from artifactstore_protocols.admission import admit, examine
 from artifactstore_protocols.commands import (
-    CondemnObjects,
     IngestFiles,
     OnExisting,
     RemoveObjects,
@@ -30,7 +29,6 @@ from artifactstore_protocols.state import LogState
 from artifactstore_protocols.views import LOCATIONS
 from command_strategies import (
     LOG_BEGUN,
-    Condemn,
     Create,
     FileStep,
     Find,
@@ -91,7 +89,6 @@ def test_only_contents_that_no_package_refers_to_are_condemned() -> None:
     [_stored, _files, condemned] = news(log, put("a", b"yy"))
     assert condemned == ObjectsCondemned((place_of(b"x"),), "replaced")
     assert (states(log), states(log, b"yy")) == ({"": "condemned"}, {"": "live"})
-    assert news(log, Condemn((b"x", b"yy", b"never stored"))) == []
 
 
 def test_a_content_that_another_path_or_package_holds_is_not_condemned_when_it_is_replaced() -> None:
@@ -206,7 +203,7 @@ def test_a_removed_row_stays_as_a_record() -> None:
     assert (row["stored_at"], row["changed_at"], row["rule"]) == (1_000_002, 1_000_005, "replaced")
 
 
-@pytest.mark.parametrize("step", [Condemn((b"x",)), Retire(((b"x", 1),), "condemned"), Retire(((b"x", 9),), "orphan")])
+@pytest.mark.parametrize("step", [Retire(((b"x", 1),), "condemned"), Retire(((b"x", 9),), "orphan")])
 def test_nothing_is_condemned_or_retired_while_entries_and_the_log_disagree(step: Step) -> None:
     log = told(*CONDEMNED)
     log.state.references[stored_object(b"x").digest] += 1
@@ -256,10 +253,6 @@ def test_no_log_may_say_what_no_command_could_have_made_true(steps: list[Step], 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: CondemnObjects((), "unreferenced"),
-        lambda: CondemnObjects((b"short",), "unreferenced"),
-        lambda: CondemnObjects((bytes(32), bytes(32)), "unreferenced"),
-        lambda: CondemnObjects((bytes(32),), ""),
         lambda: RetireObjects((place_of(b"x"),), "superseded"),
         lambda: RetireObjects((Place("local", "k"),), "orphan"),
         lambda: RemoveObjects((place_of(b"x"), place_of(b"x"))),

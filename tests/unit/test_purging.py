@@ -12,7 +12,6 @@ from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.purging import PURGED_MAX, ContentPurged, PurgeContents
 from artifactstore_protocols.views import LOCATIONS, PURGED
 from command_strategies import (
-    Condemn,
     Create,
     FileStep,
     Ingest,
@@ -74,7 +73,6 @@ def test_nothing_brings_a_purged_content_back(removed: bool) -> None:
             assert isinstance(refused, ContentPurged)
             assert (refused.by, refused.reason, refused.path) == ("ci", "leaked", "c")
     assert news(log, Replace(((b"x", 2),))) == []
-    assert news(log, Condemn((b"x",))) == []
     # Its entry can be replaced, and bytes that arrive late at a new key are an orphan although the entry is there.
     assert news(log, Retire(((b"x", 3),), "orphan")) != []
     assert news(log, Remove(((b"x", 3),))) != []

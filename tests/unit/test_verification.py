@@ -1,5 +1,6 @@
 """Verified ranges: what a sample has, the payloads that say what was read, and the rows that they change."""
 
+from copy import deepcopy
 from typing import Any, cast
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from artifactstore_protocols import canonical
+from artifactstore_protocols.admission import admit, examine
 from artifactstore_protocols.canonical import RecordValue
 from artifactstore_protocols.commands import OnExisting, RecordVerification, command_digest
 from artifactstore_protocols.errors import InvalidValue
@@ -21,6 +23,7 @@ from artifactstore_protocols.event_types import (
 )
 from artifactstore_protocols.events import EventRefused
 from artifactstore_protocols.judging import project
+from artifactstore_protocols.state import LogState
 from artifactstore_protocols.storage_errors import KeyRefused
 from artifactstore_protocols.verification import EVERY_OBJECT, SEED_MAX, Sample, VerifiedKey
 from artifactstore_protocols.views import LOCATIONS
@@ -101,6 +104,28 @@ def test_a_range_ends_before_its_event_and_begins_before_its_end() -> None:
     [stored] = stored_events([replace(payload, first=LAST, last=FIRST)], after=7)
     with pytest.raises(EventRefused, match="comes after its last"):
         project(stored)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"objects": 3},
+        {"bytes": 4},
+        {"first": VerifiedKey(1, place_of(b"never stored"))},
+        {"last": VerifiedKey(5, place_of(b"a", 2))},
+    ],
+)
+def test_a_log_from_outside_has_not_verified_more_than_it_stored(changed: dict[str, object]) -> None:
+    log, state = _log(b"a", b"bb"), LogState()
+    for stored in log.events:
+        admit(examine(stored), state)
+    first, last = (VerifiedKey(_verified(log)[place.object_key], place) for place in (place_of(b"a"), place_of(b"bb")))
+    payload = StoreVerified(len(log.events), first, last, 1_000_000, 0, 2, 3, 0, 0)
+    [event] = stored_events([payload], after=len(log.events))
+    admit(examine(event), deepcopy(state))
+    [event] = stored_events([replace(payload, **changed)], after=len(log.events))
+    with pytest.raises(EventRefused):
+        admit(examine(event), state)
 
 
 def _verified(log: MemoryLog) -> dict[str, int]:

@@ -1,8 +1,8 @@
 """Packages with files of rare names: one search of the index of file names, instead of one search in each package.
 
 A pattern such as `docs/a.md`, `**/*.tar.gz` or `logs/crash*` says what the last part of each path is, how it ends, or
-how it begins. If few files of the store have such a name, all of them are read. Otherwise `RARE_MAX` of them are
-skipped in the index for nothing.
+how it begins. If few files of the store have such a name, all of them are read. Otherwise at most `NAMED_MAX` are read
+in the index for nothing.
 
 The index has the names by their endings. If only the beginning of the names is known, it is searched under each ending.
 """
@@ -21,10 +21,23 @@ from artifactstore_protocols.name_keys import name_key as key_of
 from artifactstore_protocols.package_listing import EntryListing
 from artifactstore_protocols.views import FILES
 
-__all__ = ["BEGUN_MAX", "ENDINGS_MAX", "RARE_MAX", "endings_query", "is_name", "named_query", "numbers_with_rare_name"]
+__all__ = [
+    "BEGUN_MAX",
+    "ENDINGS_MAX",
+    "NAMED_MAX",
+    "RARE_MAX",
+    "endings_query",
+    "is_name",
+    "named_query",
+    "numbers_with_rare_name",
+    "rare_query",
+]
 
 RARE_MAX: Final = 2_000
-"""The maximum number of files with a name that is rare."""
+"""The maximum number of files with a name that is rare, and in a directory that the pattern matches."""
+
+NAMED_MAX: Final = 20_000
+"""The maximum number of files with a rare name in all directories."""
 
 ENDINGS_MAX: Final = 1_000
 """The maximum number of endings under which names with a beginning are searched. Each one costs two searches."""
@@ -55,9 +68,11 @@ async def numbers_with_rare_name(connection: AsyncConnection, page: EntryListing
             return None
         endings = [found for found, _place in rows]
     named = named_query(wanted, endings)
-    if (await connection.execute(named.limit(1).offset(RARE_MAX))).first() is not None:
+    if (await connection.execute(named.limit(1).offset(NAMED_MAX))).first() is not None:
         return None
-    rows = [tuple(row) for row in await connection.execute(named)]
+    rows = [tuple(row) for row in await connection.execute(rare_query(wanted, named))]
+    if len(rows) > RARE_MAX:
+        return None
     matches = page.entries.path_matcher()
     numbers = {number for number, key in rows if matches(key)}
     if page.after is not None:
@@ -87,10 +102,16 @@ def named_query(glob: str, endings: Sequence[str] = ()) -> Select[tuple[Any, ...
     query = cast("Select[tuple[Any, ...]]", select(_files.c.package_number, _files.c.path_key))
     if (name := last_name(glob)) is not None:
         return query.where(name_key == key_of(name))
-    query = query.where(_files.c.path_key.like(like_pattern(glob), escape="\\"))
     known, beginning = ending_in_pattern(glob), beginning_of_key(glob)
     each = [query.where(*_within(*key_range(f"{end}/{beginning}"))) for end in ((known,) if known else ("", *endings))]
     return union_all(*each) if len(each) > 1 else each[0]
+
+
+def rare_query(glob: str, named: Select[tuple[Any, ...]] | CompoundSelect[Any]) -> Select[*tuple[Any, ...]]:
+    """Return the query for those of the named files that the pattern may match: at most one more than `RARE_MAX`."""
+    names = named.limit(NAMED_MAX).subquery()  # limited, so that no database compares other paths first
+    number, key = names.c.package_number, names.c.path_key
+    return select(number, key).where(key.like(like_pattern(glob), escape="\\")).limit(RARE_MAX + 1)
 
 
 def endings_query(beginning: str) -> Select[tuple[Any, ...]]:

@@ -36,11 +36,10 @@ from artifactstore_protocols.event_types.keep_policies_applied import obstacle_n
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
-from artifactstore_protocols.package_listing import EntryListing, PackageListing
+from artifactstore_protocols.package_listing import EntryListing, EntryPage, PackageListing
 from artifactstore_protocols.purging import PurgedContent
 from artifactstore_protocols.records import (
     FileRecord,
-    FoundEntry,
     Hold,
     LeftPackage,
     MetadataSchema,
@@ -206,7 +205,7 @@ class SqlEventStore:
         """Return one page of a list of packages."""
         return await self._database.read(lambda connection: queries.packages(connection, page))
 
-    async def find_entries(self, page: EntryListing) -> Sequence[FoundEntry]:
+    async def find_entries(self, page: EntryListing) -> EntryPage:
         """Return one page of the entries that a search finds."""
         return await self._database.read(lambda connection: queries.find_entries(connection, page))
 

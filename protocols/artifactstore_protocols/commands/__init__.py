@@ -15,7 +15,6 @@ from artifactstore_protocols.commands.checks import (
 )
 from artifactstore_protocols.commands.names import DeleteKeepPolicy, DeleteTag, SetKeepPolicy, SetTag
 from artifactstore_protocols.commands.objects import (
-    CondemnObjects,
     ObjectFinding,
     RecordFindings,
     RecordVerification,
@@ -50,7 +49,6 @@ __all__ = [
     "AnnotatePackage",
     "Command",
     "CommandRequest",
-    "CondemnObjects",
     "CreatePackage",
     "DeleteKeepPolicy",
     "DeleteTag",

@@ -10,7 +10,6 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.verification import VERIFIED_OBJECTS_MAX, Sample, VerifiedKey
 
 __all__ = [
-    "CondemnObjects",
     "ObjectFinding",
     "RecordFindings",
     "RecordVerification",
@@ -23,8 +22,6 @@ __all__ = [
 _INTEGRITIES = ("intact", "damaged", "missing")
 
 _CAUSES = ("condemned", "orphan")
-
-_RULE_CHARACTERS_MAX = 80
 
 
 class ObjectFinding(NamedTuple):
@@ -114,26 +111,6 @@ class ReplaceObjects(Struct, frozen=True):
         check_tuple("stored objects", self.stored)
         for stored in self.stored:
             check_object(stored)
-
-
-class CondemnObjects(Struct, frozen=True):
-    """A command that condemns contents that no package refers to. Other contents are skipped.
-
-    Attributes:
-        contents: 1 to `OBJECTS_MAX` primary digests.
-        rule: the name of the rule that condemns them, for explanations.
-    """
-
-    contents: tuple[bytes, ...]
-    rule: str
-
-    def __post_init__(self) -> None:
-        check_tuple("contents", self.contents)
-        for digest in self.contents:
-            check_digest("digest", digest)
-        if type(self.rule) is not str or not 0 < len(self.rule) <= _RULE_CHARACTERS_MAX or not self.rule.isprintable():
-            reason = f"use 1 to {_RULE_CHARACTERS_MAX} printable characters"
-            raise InvalidValue("rule", str(self.rule)[:60], reason)
 
 
 class RetireObjects(Struct, frozen=True):

@@ -10,7 +10,6 @@ from artifactstore_protocols.canonical import RecordValue
 from artifactstore_protocols.commands.checks import check_caller
 from artifactstore_protocols.commands.names import DeleteKeepPolicy, DeleteTag, SetKeepPolicy, SetTag
 from artifactstore_protocols.commands.objects import (
-    CondemnObjects,
     RecordFindings,
     RecordVerification,
     RemoveObjects,
@@ -55,7 +54,6 @@ type Command = (
     | RecordFindings
     | RecordVerification
     | ReplaceObjects
-    | CondemnObjects
     | RetireObjects
     | RemoveObjects
     | SetTag
@@ -135,8 +133,6 @@ def command_digest(command: Command, principal: str) -> str:
             asked = _asked_of_verification(command)
         case ReplaceObjects():
             asked = ["replace", [[each.digest, *each.place] for each in command.stored]]
-        case CondemnObjects():
-            asked = ["condemn", command.rule, list[RecordValue](command.contents)]
         case RetireObjects() | RemoveObjects():
             objects: list[RecordValue] = [list[RecordValue](place) for place in command.objects]
             asked = ["retire", command.cause, objects] if isinstance(command, RetireObjects) else ["remove", objects]

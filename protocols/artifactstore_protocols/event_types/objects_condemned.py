@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from artifactstore_protocols.commands import CondemnObjects
 from artifactstore_protocols.entries import Place, StoredObject
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types import object_places
@@ -19,7 +18,7 @@ from artifactstore_protocols.views import Cell, RowOperation
 if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
 
-__all__ = ["OBJECTS_CONDEMNED", "REPLACED", "ObjectsCondemned", "condemn_lost", "condemn_objects"]
+__all__ = ["OBJECTS_CONDEMNED", "REPLACED", "ObjectsCondemned", "condemn_lost"]
 
 _NAME: Final = "v1.objects.condemned"
 
@@ -37,19 +36,6 @@ class ObjectsCondemned(Struct, frozen=True):
 
     objects: tuple[Place, ...]
     rule: str
-
-
-def condemn_objects(command: CondemnObjects, state: LogState) -> ObjectsCondemned | None:
-    """Return the payload that condemns the objects of some contents, or None.
-
-    Contents that are in a package and objects that are not live are skipped.
-
-    Raises:
-        ProjectionDamaged: the entries of a content in the tables are not as many as the log says.
-    """
-    object_places.check_references(command.contents, state)
-    objects = _condemnable(command.contents, state)
-    return ObjectsCondemned(objects, command.rule) if objects else None
 
 
 def condemn_lost(

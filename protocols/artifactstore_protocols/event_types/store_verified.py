@@ -19,7 +19,7 @@ from artifactstore_protocols.views import MarkVerified, RowOperation
 if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
 
-__all__ = ["STORE_VERIFIED", "VERIFICATION", "StoreVerified", "record_verification"]
+__all__ = ["STORE_VERIFIED", "VERIFICATION", "StoreVerified", "record_verification", "verification_needs"]
 
 VERIFICATION: Final = "verification"
 """The subject of the events that say what was verified."""
@@ -65,9 +65,13 @@ class StoreVerified(Struct, frozen=True):
     missing: int
 
 
-def record_verification(command: RecordVerification) -> StoreVerified:
-    """Return the payload that records a verified range."""
-    return StoreVerified(
+def record_verification(command: RecordVerification, state: LogState) -> StoreVerified:
+    """Return the payload that records a verified range.
+
+    Raises:
+        InvalidValue: the log contradicts it; see `verification_needs`.
+    """
+    payload = StoreVerified(
         command.as_of,
         command.first,
         command.last,
@@ -78,6 +82,30 @@ def record_verification(command: RecordVerification) -> StoreVerified:
         command.damaged,
         command.missing,
     )
+    _check_counts(payload, state)
+    return payload
+
+
+def verification_needs(first: VerifiedKey, last: VerifiedKey) -> Needs:
+    """Return the state that tells whether a range can have been verified: its ends, and the totals of the store."""
+    return Needs(contents=frozenset(digest_at(key.place) for key in (first, last)))
+
+
+def _check_counts(payload: StoreVerified, state: LogState) -> None:
+    """Refuse a range whose ends the log does not know, and counts of more than it ever stored.
+
+    What was retired since the verification began counts, too.
+    """
+    for key in (payload.first, payload.last):
+        if key.place not in state.places_of(digest_at(key.place)):
+            raise InvalidValue("range", key.place.object_key[:80], "the log names no such object")
+    totals = state.totals
+    for what, count, most in (
+        ("objects", payload.objects, totals.objects + totals.retired),
+        ("bytes", payload.bytes, totals.object_bytes + totals.retired_bytes),
+    ):
+        if count > most:
+            raise InvalidValue("verification", f"{count} {what}", f"the store had at most {most} so far")
 
 
 def _command(payload: StoreVerified) -> RecordVerification:
@@ -130,8 +158,9 @@ def _rows(payload: StoreVerified, stored: "StoredEvent") -> Iterable[RowOperatio
     yield MarkVerified(first, last, Sample(payload.share_ppm, payload.seed).arcs, stored.sequence)
 
 
-def _judge(payload: StoreVerified, stored: "StoredEvent", _state: LogState) -> None:
+def _judge(payload: StoreVerified, stored: "StoredEvent", state: LogState) -> None:
     tuple(_rows(payload, stored))
+    _check_counts(payload, state)
 
 
 def _evolve(_payload: StoreVerified, _stored: "StoredEvent", _state: LogState) -> None:
@@ -147,7 +176,7 @@ STORE_VERIFIED: Final = EventType(
     name=_NAME,
     codec=Codec(_encode, _decode),
     subject=lambda _payload: VERIFICATION,
-    needs=lambda _payload: Needs(),
+    needs=lambda payload: verification_needs(payload.first, payload.last),
     judge=_judge,
     evolve=_evolve,
     rows=_rows,

@@ -20,9 +20,10 @@ from artifactstore.database.queries import (
     file_page_query,
     listing_query,
     queries_for,
+    searched_query,
     tags_query,
 )
-from artifactstore.database.rare_names import endings_query, named_query
+from artifactstore.database.rare_names import endings_query, named_query, rare_query
 from artifactstore.database.schema import LIVE
 from artifactstore.database.stats import stats_queries
 from artifactstore.database.tokens import token_query
@@ -300,6 +301,8 @@ async def test_a_list_is_read_in_its_order(database: Database, page: PackageList
 @pytest.mark.parametrize("page", SEARCHES, ids=repr)
 async def test_a_search_reads_packages_in_order_and_their_paths_by_key(database: Database, page: EntryListing) -> None:
     await check_order(database, entries_query(page, None))
+    await check_order(database, entries_query(page, None, last=5 if not page.ascending else 9))
+    await check_order(database, searched_query(page))
 
 
 @pytest.mark.parametrize("within", [("nightly",), ("nightly-*",), ("nightly-*", "weekly"), ("*",)], ids=repr)
@@ -367,7 +370,9 @@ async def test_a_file_name_is_searched_by_its_index(database: Database, wanted: 
 
 async def test_files_of_rare_names_are_searched_by_the_index_of_names(database: Database) -> None:
     for glob in ("docs/a.md", "crash*", "logs/crash*", "**/*.log", "build/*.log", "**/*.tar.gz", "**/crash*.log"):
-        await check_names(database, named_query(glob, (".log", ".xml")))
+        named = named_query(glob, (".log", ".xml"))
+        await check_names(database, named)
+        await check_names(database, rare_query(glob, named))
         # The packages that are left, few enough to sort their files, are read by their numbers.
         page = EntryListing(EntryFilter(path=glob), after=(7, "a"))
         steps = await database.read(partial(plan_in_order, selected=entries_query(page, None, [7, 5, 3])))

@@ -3,14 +3,20 @@
 import pytest
 from sqlalchemy import delete
 
+from artifactstore.database.bulk import run
+from artifactstore.database.database import Database
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import LIVE
+from artifactstore.database.state import load_state
 from artifactstore.database.store import SqlEventStore
-from artifactstore_protocols.commands import CondemnObjects, IngestFiles, OnExisting, RemoveObjects, RetireObjects
+from artifactstore_protocols.commands import ENTRIES_MAX, IngestFiles, OnExisting, RemoveObjects, RetireObjects
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types import EVENT_TYPES
 from artifactstore_protocols.events import Committed
+from artifactstore_protocols.life_cycle import DeletePackage
 from artifactstore_protocols.packages import ObjectsNotStored, ProjectionDamaged
+from artifactstore_protocols.releasing import RELEASED_MAX, ReleaseEntries
+from artifactstore_protocols.state import Needs
 from artifactstore_protocols.views import FILES
 from command_strategies import (
     address_of,
@@ -20,7 +26,6 @@ from command_strategies import (
     ingested,
     package_id_of,
     place_of,
-    stored_object,
 )
 from database_tools import Scribe, surgery
 from simulation.faults import CommitFailure, CommitFault
@@ -28,7 +33,6 @@ from simulation.run import simulate
 from simulation.workload import Client, CreatePackage, IngestFile, Workload
 from story import assert_identical, tell_story
 
-X = CondemnObjects((stored_object(b"x").digest,), "unreferenced")
 RETIRE = RetireObjects((place_of(b"x"),), "condemned")
 
 
@@ -60,16 +64,16 @@ async def test_rule_03_nothing_is_condemned_or_retired_by_tables_that_disagree(
     await scribe.tell(created(), ingest(ingested("a", b"x")))
     await surgery(location, delete(LIVE[FILES]))
     orphan = RetireObjects((place_of(b"x", 2),), "orphan")
-    for command in (X, orphan):
+    for command in (RETIRE, orphan):
         [outcome] = await scribe.send(scribe.ask(command))
         assert isinstance(outcome, ProjectionDamaged)
     await store.replay(rebuild=True)
-    assert (await scribe.tell(X))[0].events == (), "a package refers to it"
+    assert (await scribe.tell(RETIRE))[0].events == (), "a package refers to it"
 
 
 async def test_rule_04_a_key_names_one_content_for_ever(scribe: Scribe) -> None:
     await unused(scribe)
-    await scribe.tell(X, RETIRE)
+    await scribe.tell(RETIRE)
     late, other = ingested("late", b"x"), ingested("other", b"zzz")
     stolen = other._replace(stored=other.stored._replace(place=place_of(b"x")))
     refused, hostile, again = await scribe.send(
@@ -84,7 +88,6 @@ async def test_rule_04_a_key_names_one_content_for_ever(scribe: Scribe) -> None:
 async def test_rule_05_references_are_checked_at_commit(scribe: Scribe) -> None:
     await unused(scribe)
     without = IngestFiles(package_id_of(1), (ingested("b", b"x").entry,), (), OnExisting.REFUSE)
-    await scribe.tell(X)
     [reprieved] = await scribe.tell(without)
     assert [stored.event.type for stored in reprieved.events] == ["v1.objects.reprieved", "v1.files.ingested"]
     await scribe.tell(found((b"x", "damaged")))
@@ -98,8 +101,8 @@ async def test_rule_05_references_are_checked_at_commit(scribe: Scribe) -> None:
 async def test_rule_06_retired_before_deleted(scribe: Scribe) -> None:
     await unused(scribe)
     remove = RemoveObjects((place_of(b"x"),))
-    outcomes = [(await scribe.send(scribe.ask(command)))[0] for command in (remove, X, remove, RETIRE, remove)]
-    assert [type(outcome) for outcome in outcomes] == [InvalidValue, Committed, InvalidValue, Committed, Committed]
+    outcomes = [(await scribe.send(scribe.ask(command)))[0] for command in (remove, RETIRE, remove)]
+    assert [type(outcome) for outcome in outcomes] == [InvalidValue, Committed, Committed]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,24 @@ async def test_rule_08_bounded(store: SqlEventStore, scribe: Scribe) -> None:
     places = tuple(place_of(b"x", generation) for generation in range(1, 300))
     with pytest.raises(InvalidValue):
         RemoveObjects(places)
+
+
+@pytest.mark.slow
+async def test_rule_08_a_wide_range_of_released_entries_loads_one_entry_too_many(
+    database: Database, scribe: Scribe
+) -> None:
+    """An event from outside can name any range. One entry more than may be released is enough to refuse it."""
+    await scribe.tell(created())
+    for batch in range(RELEASED_MAX // ENTRIES_MAX + 1):
+        files = (ingested(f"{batch}/{number:03}", b"x") for number in range(ENTRIES_MAX))
+        await scribe.send(scribe.ask(ingest(*files)), files_per_package_max=2 * RELEASED_MAX)
+    needs = Needs(packages=frozenset({package_id_of(1)}), ranges=frozenset({(package_id_of(1), "0/001", "~")}))
+    state = await database.read(lambda connection: run(connection, load_state(needs, connection.dialect.name)))
+    loaded = sorted(state.packages[package_id_of(1)].entries)
+    assert (len(loaded), loaded[0]) == (RELEASED_MAX + 1, "0/001")
+    await scribe.tell(DeletePackage(package_id_of(1), "no need"))
+    [refused] = await scribe.send(scribe.ask(ReleaseEntries(package_id_of(1), "0/001", "~")))
+    assert isinstance(refused, InvalidValue)
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ import pytest
 from msgspec import structs
 
 from artifactstore.database import rare_names
+from artifactstore.database.queries import entries
+from artifactstore.database.store import SqlEventStore
 from artifactstore.ingest.finalizing import build_manifest
 from artifactstore_protocols.commands import AnnotatePackage, FinalizePackage, SetTag
 from artifactstore_protocols.errors import InvalidValue
@@ -76,6 +78,8 @@ SEARCHES = [
     EntryFilter(name="?*.log", path="docs/**"),
     EntryFilter(path="docs/b/e\u0301.log"),  # another form of the same letter
     EntryFilter(name="a.*"),
+    EntryFilter(name="*.[lm]*"),
+    EntryFilter(path="*o*/?*"),
     EntryFilter(name="a_b"),
     EntryFilter(name="a.md"),
     EntryFilter(name="e\u0301.log"),
@@ -138,6 +142,37 @@ async def test_a_list_is_the_one_that_looking_at_all_gives(store: EventStore, sc
     assert len(different) > 2 * len(SORTS)
 
 
+async def every_entry(store: EventStore, page: EntryListing) -> Sequence[FoundEntry]:
+    """What the pages of a search find. Each page ends later than the one before, or the search does."""
+    seen: list[FoundEntry] = []
+    while True:
+        found = await store.find_entries(page)
+        assert len(found.found) <= page.limit
+        seen += found.found
+        if found.after is None:
+            return seen
+        assert found.after != page.after
+        page = structs.replace(page, after=found.after)
+
+
+async def test_a_page_of_a_search_ends_with_the_package_that_makes_it_long(
+    store: EventStore, scribe: Scribe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "SEARCHED_ENTRIES", 3)
+    for number in range(1, 5):
+        await scribe.tell(created(number), *(ingest(ingested(path, b"x"), package=number) for path in ("a", "b")))
+    [oldest, *_others] = await store.packages(PackageListing(ascending=True))
+    await scribe.tell(ingest(ingested("rare-name.c", b"x"), package=1))
+    page = EntryListing(EntryFilter(name="*-name*"))
+    first = await store.find_entries(page)
+    if isinstance(store, SqlEventStore):
+        assert first.found == []
+        assert first.after is not None
+        assert first.after[0] > oldest.created_sequence
+    [found] = await every_entry(store, page)
+    assert (found.package.package_id, found.entry.path) == (oldest.package_id, "rare-name.c")
+
+
 @pytest.mark.slow
 async def test_a_search_finds_what_looking_at_all_finds(
     store: EventStore, scribe: Scribe, monkeypatch: pytest.MonkeyPatch
@@ -148,16 +183,12 @@ async def test_a_search_finds_what_looking_at_all_finds(
         for where, ascending in product(every, (False, True)):
             monkeypatch.setattr(rare_names, "RARE_MAX", 0 if where is every[1] else 2_000)
             monkeypatch.setattr(rare_names, "ENDINGS_MAX", 1 if where is every[2] else 1_000)
+            monkeypatch.setattr(entries, "SEARCHED_ENTRIES", 7 if where is every[0] else 500_000)
+            monkeypatch.setattr(entries, "SEARCHED_PACKAGES", 2 if where is every[1] else 2_000)
             page = EntryListing(wanted, where, ascending=ascending)
-            expected = select_entries(packages, files.__getitem__, page)
-            assert list(await store.find_entries(page)) == expected
-            seen: list[FoundEntry] = []
-            part = structs.replace(page, limit=2)
-            while found := await store.find_entries(part):
-                seen += found
-                last = found[-1]
-                part = structs.replace(part, after=(last.package.created_sequence, path_key(last.entry.path)))
-            assert seen == expected
+            expected = select_entries(packages, files.__getitem__, page).found
+            for limit in (2, 500):
+                assert await every_entry(store, structs.replace(page, limit=limit)) == expected
             assert expected or wanted is SEARCHES[-1] or where.name or where.tag
 
 

@@ -1,5 +1,6 @@
 """Verification of a part of a store: what was not read for long, a sample, what an interrupted one has left."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,14 +9,17 @@ import trio
 from msgspec.structs import replace
 from trio.testing import MockClock
 
-from artifactstore import Registry, Settings, open_registry
+from artifactstore import Registry, Settings, open_registry, verify
+from artifactstore.registry import event_store
 from artifactstore.storage import StorageActor
+from artifactstore_protocols.commands import OBJECTS_MAX
 from artifactstore_protocols.dataplane import VerifyResult
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types import StoreVerified
 from artifactstore_protocols.messages import VerifyObjects
 from artifactstore_protocols.records import VerifyProgress, VerifyReport
 from artifactstore_protocols.storage_errors import StorageDenied
+from artifactstore_protocols.verification import EVERY_OBJECT, VERIFIED_OBJECTS_MAX, DueObjects
 from integration.registry.samples import check_sound, object_file, plant, settings_in, whole_log
 from stored_objects import overwrite
 
@@ -97,6 +101,19 @@ async def test_an_interrupted_verification_loses_one_batch_and_the_next_one_cont
     [one, two, three] = (await _verified(registry))[1:]
     assert one.first.sequence < two.first.sequence < three.first.sequence, "the one that was read comes last"
     await check_sound(registry)
+
+
+async def test_few_objects_have_one_event_since_which_they_are_due(
+    registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a page of the order of verification sorts no more than one batch: see the plans of its query."""
+    assert OBJECTS_MAX <= verify._BATCH == VERIFIED_OBJECTS_MAX  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr("artifactstore.verify._BATCH", 3)
+    contents = {str(number): str(number).encode() for number in range(8)}
+    await registry.ingest_tree(plant(tree / "many", contents), name="many")
+    assert (await registry.verify()).objects == 8
+    objects = await event_store(registry).due_objects(DueObjects(1 << 40, EVERY_OBJECT), after=None, limit=9)
+    assert sorted(Counter(each.verified_sequence for each in objects).values()) == [2, 3, 3]
 
 
 async def test_a_batch_ends_after_so_many_bytes(

@@ -10,6 +10,7 @@ from artifactstore.database.queries.entries import (
     files_with_content,
     find_entries,
     list_files,
+    searched_query,
 )
 from artifactstore.database.queries.glob_conditions import glob_condition
 from artifactstore.database.queries.listing import listing_query, packages
@@ -63,6 +64,7 @@ __all__ = [
     "queries_for",
     "readable_package",
     "schema_requirements",
+    "searched_query",
     "tag",
     "tag_in",
     "tags",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 from itertools import batched
-from typing import Any
+from typing import Any, Final
 
 from msgspec import structs
 from sqlalchemy import Select, and_, or_, select
@@ -20,7 +20,7 @@ from artifactstore.database.rare_names import is_name, numbers_with_rare_name
 from artifactstore.database.schema import LIVE
 from artifactstore_protocols.globs import last_name
 from artifactstore_protocols.name_keys import name_key as key_of
-from artifactstore_protocols.package_listing import EntryListing
+from artifactstore_protocols.package_listing import EntryListing, EntryPage
 from artifactstore_protocols.paths import path_key, tree_order
 from artifactstore_protocols.records import FileRecord, FoundEntry, PackageRecord
 from artifactstore_protocols.views import CONTENTS, FILES, PACKAGES
@@ -28,6 +28,8 @@ from artifactstore_protocols.views import CONTENTS, FILES, PACKAGES
 __all__ = [
     "FILES_QUERY",
     "FILE_COLUMNS",
+    "SEARCHED_ENTRIES",
+    "SEARCHED_PACKAGES",
     "differences",
     "differing_entries",
     "entries_query",
@@ -38,7 +40,14 @@ __all__ = [
     "files_with_content",
     "find_entries",
     "list_files",
+    "searched_query",
 ]
+
+SEARCHED_ENTRIES: Final = 500_000
+"""After how many entries a page of a search ends, at the end of their package. Comparing them takes about a second."""
+
+SEARCHED_PACKAGES: Final = 2_000
+"""After how many packages it ends."""
 
 _packages = LIVE[PACKAGES]
 _contents = LIVE[CONTENTS]
@@ -62,22 +71,53 @@ FILES_QUERY = select(*FILE_COLUMNS).select_from(
 )
 
 
-async def find_entries(connection: AsyncConnection, page: EntryListing) -> Sequence[FoundEntry]:
+async def find_entries(connection: AsyncConnection, page: EntryListing) -> EntryPage:
     """Return one page of the entries that a search finds, in the order of its packages.
 
-    SQL narrows the search as in `packages`, and the filters decide about the rest.
+    SQL narrows the search as in `packages`, and the filters decide about the rest. Where no index has the wanted paths,
+    the page ends with a package after which too much would be read at once.
     """
+    last: int | None = None
+    found: Sequence[FoundEntry] = []
     if page.entries.digest is not None:
-        return await _find_in(connection, page, await primary_digests(connection, page.entries.digest))
-    if (numbers := await numbers_with_rare_name(connection, page)) is None:
-        return await _find_in(connection, page, None)
-    found: list[FoundEntry] = []
-    for some in batched(numbers, LISTED_AT_ONCE):
-        left = structs.replace(page, limit=page.limit - len(found))
-        found += await _find_in(connection, left, None, some)
-        if len(found) == page.limit:
-            break
-    return found
+        found = await _find_in(connection, page, await primary_digests(connection, page.entries.digest))
+    elif (numbers := await numbers_with_rare_name(connection, page)) is not None:
+        for some in batched(numbers, LISTED_AT_ONCE):
+            left = structs.replace(page, limit=page.limit - len(found))
+            found = [*found, *await _find_in(connection, left, None, some)]
+            if len(found) == page.limit:
+                break
+    elif any(map(is_name, page.entries.globs)):
+        found = await _find_in(connection, page, None)
+    else:
+        last = await _last_searched(connection, page)
+        found = await _find_in(connection, page, None, last=last)
+    if len(found) == page.limit:
+        end = found[-1]
+        return EntryPage(found, (end.package.created_sequence, path_key(end.entry.path)))
+    # Every path key follows an empty text: the next page begins with the next package.
+    return EntryPage(found, None if last is None else (last + 1 if page.ascending else last - 1, ""))
+
+
+async def _last_searched(connection: AsyncConnection, page: EntryListing) -> int | None:
+    """Return the number of the last package that a page searches; None if it searches all that are left."""
+    packages = (await connection.execute(searched_query(page))).all()
+    entries = 0
+    for number, count in packages:
+        entries += count
+        if entries >= SEARCHED_ENTRIES:
+            return int(number)
+    return int(packages[-1][0]) if len(packages) == SEARCHED_PACKAGES else None
+
+
+def searched_query(page: EntryListing) -> Select[*tuple[Any, ...]]:
+    """Return the query for the packages that a page may search, each with the number of its entries."""
+    columns = _packages.c
+    number, count = columns.created_sequence, columns.file_count + columns.link_count + columns.directory_count
+    selected = select(number, count).where(*conditions(page.packages, "created"))
+    if page.after is not None:
+        selected = selected.where(number >= page.after[0] if page.ascending else number <= page.after[0])
+    return selected.order_by(number.asc() if page.ascending else number.desc()).limit(SEARCHED_PACKAGES)
 
 
 async def _find_in(
@@ -85,12 +125,14 @@ async def _find_in(
     page: EntryListing,
     digests: Sequence[bytes] | None,
     numbers: Sequence[int] | None = None,
+    *,
+    last: int | None = None,
 ) -> Sequence[FoundEntry]:
     matches = page.entries.path_matcher()
     found: list[FoundEntry] = []
     part = page
     while len(found) < page.limit:
-        selected = entries_query(part, digests, numbers)
+        selected = entries_query(part, digests, numbers, last=last)
         rows: list[tuple[Any, ...]] = [tuple(row) for row in await connection.execute(selected)]
         created = {row[0] for row in rows}
         of_numbers = package_query().where(_packages.c.created_sequence.in_(created))
@@ -108,7 +150,11 @@ async def _find_in(
 
 
 def entries_query(
-    page: EntryListing, digests: Sequence[bytes] | None, numbers: Sequence[int] | None = None
+    page: EntryListing,
+    digests: Sequence[bytes] | None,
+    numbers: Sequence[int] | None = None,
+    *,
+    last: int | None = None,
 ) -> Select[tuple[Any, ...]]:
     """Return the SQL query for a page of a search, which may also select entries that the filters reject.
 
@@ -119,6 +165,7 @@ def entries_query(
         page: the page.
         digests: the primary digests of the content; None if any content will do.
         numbers: the only packages to search, by the sequences of their creation; None for all.
+        last: the last package to search, likewise; None for no end.
     """
     number, key = _files.c.package_number, _files.c.path_key
     # The packages come first: SQLite reads them in this order, and sorts nothing.
@@ -139,6 +186,8 @@ def entries_query(
         names = [name for glob in page.entries.globs if is_name(glob) and (name := last_name(glob))]
         if names:
             query, order = query.where(*(name_key == key_of(name) for name in names)), number
+    if last is not None:
+        query = query.where(order <= last if page.ascending else order >= last)
     if page.after is not None:
         at, after = page.after
         start, rest = (order >= at, order > at) if page.ascending else (order <= at, order < at)
