@@ -1,6 +1,7 @@
 """The body of a request on its way from a client to an application: at whose pace it comes, and how it ends."""
 
 import re
+import tracemalloc
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from itertools import pairwise
@@ -302,7 +303,7 @@ REQUESTS = st.lists(
 
 
 @given(REQUESTS, st.lists(st.integers(0, 1500), max_size=4))
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 def test_no_part_of_a_body_is_a_request_whatever_became_of_the_body(
     requests: list[tuple[str, str, bytes]], cuts: list[int]
 ) -> None:
@@ -328,3 +329,52 @@ def test_no_part_of_a_body_is_a_request_whatever_became_of_the_body(
     assert answered  # the connection never ends before the first answer
     if all(treatment == "whole" and framing != "chunks" for treatment, framing, _body in requests):
         assert answered == paths
+
+
+async def test_a_drain_lets_a_body_arrive_and_closes_after_the_answer() -> None:
+    async with connected(taking(whole)) as (client, connection, over):
+        await client.send_all(HEAD + b"Content-Length: 9\r\n\r\nfirst")
+        await trio.testing.wait_all_tasks_blocked()
+        connection.drain()
+        await client.send_all(b"last")
+        assert bodies(await everything(client)) == [b"firstlast"]
+        await client.aclose()
+        await over.wait()
+
+
+@pytest.mark.slow
+async def test_two_hundred_bodies_that_nobody_reads_take_little_memory() -> None:
+    async def never(_body: RequestBody) -> bytes:
+        await trio.sleep_forever()
+        return b""
+
+    async def send(task_status: trio.TaskStatus[None]) -> None:
+        async with connected(taking(never)) as (client, _connection, _over):
+            task_status.started()
+            await client.send_all(HEAD + b"Content-Length: %d\r\n\r\n" % LARGE)
+            await client.send_all(zeros)
+
+    zeros = bytes(LARGE)
+    tracemalloc.start()
+    try:
+        async with trio.open_nursery() as nursery:
+            for _ in range(200):
+                await nursery.start(send)
+            await trio.testing.wait_all_tasks_blocked()
+            held, _peak = tracemalloc.get_traced_memory()
+            nursery.cancel_scope.cancel()
+    finally:
+        tracemalloc.stop()
+    assert held < LARGE + 200 * (256 << 10)
+
+
+async def test_a_client_can_go_away_at_every_byte() -> None:
+    chunks = HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nsec\r\n0\r\nX: y\r\n\r\n"
+    for words in (HEAD + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\nfirst", chunks):
+        for end in range(len(words) + 1):
+            async with connected(taking(whole)) as (client, _connection, over):
+                await client.send_all(words[:end])
+                if end % 2:
+                    await trio.testing.wait_all_tasks_blocked()
+                await client.aclose()
+                await over.wait()
