@@ -1,4 +1,4 @@
-"""What becomes of a connection after the API has refused a request that has a body."""
+"""What happens to a connection after the API has refused a request that has a body."""
 
 from collections.abc import Mapping
 from contextlib import suppress
