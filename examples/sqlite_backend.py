@@ -333,11 +333,16 @@ class SqliteReader:
         return self._size_bytes
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def read(self, most: int) -> bytes:
         if self._database is None:
             raise RuntimeError("this object is closed")
-        end = min(self._position + len(buffer), self._end)
+        end = min(self._position + most, self._end)
         if self._position >= end:
-            return 0
+            return b""
         first, last = self._position // PIECE_BYTES, (end - 1) // PIECE_BYTES
         with faults("read"):
             rows = self._database.execute(
@@ -349,9 +354,8 @@ class SqliteReader:
         wanted = content[skipped : skipped + count]
         if len(wanted) != count:
             raise ObjectDamaged(BACKEND_ID, self._object_key, "pieces of it are gone")
-        buffer[:count] = wanted
         self._position = end
-        return count
+        return wanted
 
     def close(self) -> None:
         if self._database is not None:

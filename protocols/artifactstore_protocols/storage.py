@@ -246,6 +246,15 @@ class ObjectReader(Protocol):
         """
         ...
 
+    def read(self, most: int) -> bytes:
+        """Return the next bytes: `most` of them, and fewer only at the end of the range.
+
+        Raises:
+            ObjectDamaged: the bytes should exist but cannot be read.
+            StorageDenied, StorageFailed: the backend cannot be read.
+        """
+        ...
+
     def close(self) -> None:
         """Release the object. Does nothing if already closed."""
         ...

@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
+from functools import partial
 from typing import Final, Self
 
 from artifactstore.backends.local_files import LocalFiles
@@ -66,18 +68,31 @@ class LocalReader:
             wanted = max(0, min(len(view), self._end - self._position))
             done = 0
             while done < wanted:  # some file systems return short reads
-                count = self._preadv(fd, view[done:wanted])
-                if not count:
-                    reason = f"it ends at {self._position} of {self._size_bytes} bytes"
-                    raise ObjectDamaged(self._files.backend_id, self._object_key, reason)
-                done += count
-                self._position += count
+                done += self._advance(self._translated(partial(os.preadv, fd, [view[done:wanted]], self._position)))
         return wanted
 
-    def _preadv(self, fd: int, view: memoryview) -> int:
+    def read(self, most: int) -> bytes:
+        """Return the next bytes, up to the end of the range."""
+        fd = self.fileno()
+        parts: list[bytes] = []
+        wanted = max(0, min(most, self._end - self._position))
+        while wanted:
+            part = self._translated(partial(os.pread, fd, wanted, self._position))
+            wanted -= self._advance(len(part))
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _advance(self, count: int) -> int:
+        if not count:
+            reason = f"it ends at {self._position} of {self._size_bytes} bytes"
+            raise ObjectDamaged(self._files.backend_id, self._object_key, reason)
+        self._position += count
+        return count
+
+    def _translated[T](self, read: Callable[[], T]) -> T:
         with translated_os_errors(self._files.backend_id, "reading an object"):
             try:
-                return os.preadv(fd, [view], self._position)
+                return read()
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise

@@ -275,12 +275,16 @@ class SmallReader:
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
         """Fill a buffer with the next bytes."""
+        part = self.read(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def read(self, most: int) -> bytes:
+        """Return the next bytes."""
         if self._range is None:
             raise RuntimeError("this reader is closed; open the object again")
-        count = min(len(buffer), len(self._range))
-        buffer[:count] = self._range[:count]
-        self._range = self._range[count:]
-        return count
+        part, self._range = bytes(self._range[:most]), self._range[most:]
+        return part
 
     def close(self) -> None:
         """Release the object's bytes."""

@@ -204,13 +204,13 @@ class ObjectPieces:
         Raises:
             ObjectDamaged: the digest of the object differs from its address. Raised instead of the last piece.
         """
-        buffer = bytearray(min(self._chunk_bytes, self._end - self._position))
-        self._position += self._reader.readinto(buffer)
+        piece = self._reader.read(min(self._chunk_bytes, self._end - self._position))
+        self._position += len(piece)
         if self._hasher is not None:
-            self._hasher.update(buffer)
+            self._hasher.update(piece)
             if self.exhausted and (damage := _damage(self._known, self._hasher)) is not None:
                 raise damage
-        return bytes(buffer)
+        return piece
 
     def close(self) -> None:
         """Close the object."""

@@ -166,21 +166,32 @@ class Connection:
 
     async def _send(self, data: bytes) -> bool:
         """Send bytes, and return whether the client took them: each part of them in time."""
-        left = memoryview(data)
+        left, in_part = memoryview(data), 0
         async with self._sending:
             try:
-                while left:
-                    with trio.move_on_after(self._write_timeout_s) as self._send_scope:
-                        await self._stream.send_all(left[:_WRITTEN_BYTES_MAX])
-                    if self._send_scope.cancelled_caught:
-                        await trio.aclose_forcefully(self._stream)
-                        return False
-                    left = left[_WRITTEN_BYTES_MAX:]
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                with trio.move_on_after(self._write_timeout_s) as self._send_scope:
+                    while left:
+                        count = await self._send_some(left)
+                        left, in_part = left[count:], in_part + count
+                        if in_part >= _WRITTEN_BYTES_MAX:
+                            in_part = 0
+                            self._send_scope.deadline = trio.current_time() + self._write_timeout_s
+                if self._send_scope.cancelled_caught:
+                    await trio.aclose_forcefully(self._stream)
+                    return False
+            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
                 return False
             finally:
                 self._send_scope = None
         return True
+
+    async def _send_some(self, data: memoryview) -> int:
+        """Send the first bytes, and return how many. A socket takes what fits into its buffer, in one call."""
+        if isinstance(self._stream, trio.SocketStream):
+            return await self._stream.socket.send(data)
+        part = data[:_WRITTEN_BYTES_MAX]
+        await self._stream.send_all(part)
+        return len(part)
 
     async def _hang_up(self) -> None:
         """Close the sending side, and keep reading for up to 1 s, or not at all while draining.

@@ -26,6 +26,12 @@ _logger = logging.getLogger("artifactstore.http.access")
 
 _HEAD_LATE: Final = "The request did not arrive in time."
 
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+"""The one end of a body in chunks after which another request is read.
+
+h11 also takes trailers and bare line feeds, which a proxy may read differently.
+"""
+
 
 class Http1(H11Protocol):
     """The HTTP/1.1 protocol of one connection."""
@@ -34,6 +40,7 @@ class Http1(H11Protocol):
     _body: RequestBody | None = None
     _over = False
     _left: int | None = 0
+    _tail = b""
     _endless = False
     _refuses_endless = False
 
@@ -117,7 +124,9 @@ class Http1(H11Protocol):
         if self._body is None:  # the application wants no more of it, so the connection ends after the answer
             self._heads.clear()
             return
-        self.connection.receive_data(self._heads.take(self._left))
+        taken = self._heads.take(self._left)
+        self._tail = (self._tail + taken[-len(_LAST_CHUNK) :])[-len(_LAST_CHUNK) :]
+        self.connection.receive_data(taken)
         await self._handle_events()
 
     @override
@@ -168,7 +177,8 @@ class Http1(H11Protocol):
         if self._body is not None:
             self._body.refuse()
             self._body = None
-        if self.connection.trailing_data[0]:  # what follows a body in chunks was not read strictly
+        # What follows a body in chunks was not read strictly.
+        if self.connection.trailing_data[0] or (self._left is None and self._tail != _LAST_CHUNK):
             await self._close_stream()
             await self.can_read.set()
             await self.send(Closed())
@@ -180,6 +190,7 @@ class Http1(H11Protocol):
         self._endless = False
         headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
         self._left = _length_of_body(headers)
+        self._tail = b""
         body = RequestBody(self._left, self._is_waiting, self._invite)
         self._body = None if self._left == 0 else body
         self.connection_state[BODY_KEY] = body

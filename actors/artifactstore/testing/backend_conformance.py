@@ -215,6 +215,14 @@ class StorageBackendConformance:
             assert (reader.readinto(buffer), bytes(buffer[:1])) == (1, b"7")
             assert reader.readinto(buffer) == 0
             reader.close()
+        with backend.open(key_of(b"0123456789"), 1, 7) as reader:
+            assert [reader.read(4), reader.read(0), reader.read(2), reader.read(4), reader.read(4)] == [
+                b"1234",
+                b"",
+                b"56",
+                b"7",
+                b"",
+            ]
 
     def test_small_objects_are_read_together_in_order(self, backend: StorageBackend) -> None:
         backend.put_many([("a", b"first"), ("b", b""), ("c", b"longer than it should be")])
@@ -322,6 +330,8 @@ class StorageBackendConformance:
             pass
         with pytest.raises(RuntimeError):
             reader.readinto(bytearray(1))
+        with pytest.raises(RuntimeError):
+            reader.read(1)
 
     def test_what_is_deleted_is_gone(self, backend: StorageBackend) -> None:
         key = key_of(b"short-lived")

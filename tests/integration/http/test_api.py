@@ -496,6 +496,7 @@ WRONG: Mapping[str, tuple[str, tuple[tuple[str, str], ...], int, str]] = {
     "a repeated parameter": ("/v1/packages?limit=1&limit=1", (), 400, "invalid_value"),
     "no number": ("/v1/packages?limit=x", (), 400, "invalid_value"),
     "too many": ("/v1/packages?limit=1001", (), 400, "invalid_value"),
+    "null": ("/v1/packages?state=null", (), 400, "invalid_value"),
     "no pattern": ("/v1/packages?name=%5B", (), 400, "invalid_value"),
     "no UTF-8": ("/v1/packages?name=%ff", (), 400, "invalid_value"),
     "no query": ("/v1/packages?&", (), 400, "invalid_value"),

@@ -125,17 +125,25 @@ def test_a_truncated_object_is_damaged_where_it_ends(root: Path, backend: LocalB
         assert (reader.readinto(buffer), bytes(buffer)) == (4, b"0123")
         with pytest.raises(ObjectDamaged, match="ends at 4 of 10"):
             reader.readinto(buffer)
+        with pytest.raises(ObjectDamaged, match="ends at 4 of 10"):
+            reader.read(4)
 
 
 def test_a_read_that_returns_too_little_continues(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    preadv = os.preadv
+    preadv, pread = os.preadv, os.pread
     put(backend, b"0123456789")
 
     def hesitant(fd: int, buffers: list[memoryview], offset: int) -> int:
         return preadv(fd, [buffer[:3] for buffer in buffers], offset)
 
+    def hesitant_bytes(fd: int, wanted: int, offset: int) -> bytes:
+        return pread(fd, min(wanted, 3), offset)
+
     monkeypatch.setattr(os, "preadv", hesitant)
+    monkeypatch.setattr(os, "pread", hesitant_bytes)
     assert read(backend, key_of(b"0123456789")) == b"0123456789"
+    with backend.open(key_of(b"0123456789")) as reader:
+        assert reader.read(9) == b"012345678"
 
 
 @pytest.mark.parametrize(
@@ -149,8 +157,14 @@ def test_bytes_that_the_medium_does_not_give_back_are_damage(
 
     put(backend, b"unreadable")
     monkeypatch.setattr(os, "preadv", failing)
+    monkeypatch.setattr(os, "pread", failing)
     with pytest.raises(error, match=in_words(errno.errorcode[number])):
         read(backend, key_of(b"unreadable"))
+    with (
+        backend.open(key_of(b"unreadable")) as reader,
+        pytest.raises(error, match=in_words(errno.errorcode[number])),
+    ):
+        reader.read(1)
 
 
 def test_an_object_that_cannot_be_opened_is_not_missing(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:

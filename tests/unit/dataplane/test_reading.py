@@ -110,11 +110,12 @@ async def test_verify_measures_what_is_there(plane: DataPlane, root: Path, conte
 
 
 async def test_an_object_that_cannot_be_read_is_damaged(plane: DataPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(fd: int, buffers: list[memoryview], offset: int) -> int:
+    def failing(_fd: int, _wanted: object, _offset: int) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     await ingest(plane, CONTENT)
-    monkeypatch.setattr(os, "preadv", failing)
+    for read_at in ("preadv", "pread"):
+        monkeypatch.setattr(os, read_at, failing)
     address = address_of(CONTENT)
     assert await verified(plane, CONTENT) == VerifyResult(address, "damaged", None, None)
     with pytest.raises(ObjectDamaged, match="the device cannot read"):

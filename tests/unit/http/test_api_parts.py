@@ -1,7 +1,8 @@
 """The pure parts of the API: routing, media types, schemas of answers, and codes of errors."""
 
+import re
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import pytest
@@ -13,6 +14,7 @@ from msgspec import Struct
 from artifactstore import errors
 from artifactstore.http.api.model import CBOR, JSON
 from artifactstore.http.api.negotiation import preferred
+from artifactstore.http.api.packages import ListQuery
 from artifactstore.http.api.problems import problem_of
 from artifactstore.http.api.routing import match, raw_path
 from artifactstore.http.api.schemas import Schemas
@@ -157,3 +159,13 @@ def test_a_client_that_changes_something_learns_that_the_outcome_is_unknown(
     assert changing.status is reading.status is HTTPStatus.SERVICE_UNAVAILABLE
     assert ("does not know" in changing.detail) == is_unknown
     assert "does not know" not in reading.detail
+
+
+def test_the_document_says_that_a_text_of_a_query_has_no_nul() -> None:
+    patterns = {
+        each["name"]: each["schema"].get("pattern") or each["schema"].get("items", {}).get("pattern")
+        for each in cast("Any", Schemas().query(ListQuery))
+    }
+    for name in ("name", "meta"):
+        assert re.search(patterns[name], "a\nb")
+        assert not re.search(patterns[name], "a\0b")

@@ -1,13 +1,19 @@
 """The body of a request on its way from a client to an application: at whose pace it comes, and how it ends."""
 
-from collections.abc import Awaitable, Callable
+import re
+import tracemalloc
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from artifactstore.http.request_body import BODY_KEY, BodyCut, BodyTooLong, RequestBody
-from unit.http.test_connection import Receive, Send, connected, everything
+from unit.http.test_connection import REQUEST, Receive, Send, connected, everything
 
 type Take = Callable[[RequestBody], Awaitable[bytes]]
 
@@ -210,3 +216,165 @@ async def test_a_body_that_drips_is_late(autojump_clock: trio.testing.MockClock)
         nursery.cancel_scope.cancel()
     assert bodies(received) == [b"late"]
     assert trio.current_time() == pytest.approx(30, abs=1)
+
+
+ENDS: Mapping[str, tuple[bytes, int]] = {
+    "a plain end": (b"5\r\nfirst\r\n0\r\n\r\n", 2),
+    "a longer zero": (b"5\r\nfirst\r\n000\r\n\r\n", 2),
+    "trailers": (b"5\r\nfirst\r\n0\r\nX: y\r\n\r\n", 1),
+    "trailers that end with bare line feeds": (b"5\r\nfirst\r\n0\r\nX: y\n\n", 1),
+    "an end with a bare line feed": (b"5\r\nfirst\r\n0\r\n\n", 1),
+    "an extension of the last chunk": (b"5\r\nfirst\r\n0;x=y\r\n\r\n", 1),
+    "a space after a size": (b"5 \r\nfirst\r\n0\r\n\r\n", 2),
+    "a bare line feed after a size": (b"5\nfirst\r\n0\r\n\r\n", 1),
+    "a bare line feed after a chunk": (b"5\r\nfirst\n0\r\n\r\n", 1),
+    "a bare line feed in an extension": (b"5;x\ny\r\nfirst\r\n0\r\n\r\n", 1),
+    "a sign": (b"+5\r\nfirst\r\n0\r\n\r\n", 1),
+    "a negative size": (b"-5\r\nfirst\r\n0\r\n\r\n", 1),
+    "a prefix": (b"0x5\r\nfirst\r\n0\r\n\r\n", 1),
+    "a size that wraps in 64 bits": (b"10000000000000005\r\nfirst\r\n0\r\n\r\n", 1),
+    "a size of 21 digits": (b"000000000000000000005\r\nfirst\r\n0\r\n\r\n", 1),
+    "a chunk that is too short": (b"4\r\nfirst\r\n0\r\n\r\n", 1),
+    "an endless size": (b"0" * (64 << 10), 1),
+    "an endless extension": (b"5;" + b"x" * (64 << 10), 1),
+    "endless trailers": (b"0\r\n" + b"X: y\r\n" * (16 << 10), 1),
+}
+"""Bodies in chunks, and how many answers a client gets that sends another request after one."""
+
+
+@pytest.mark.parametrize("case", ENDS)
+async def test_a_request_is_read_after_chunks_only_if_every_proxy_sees_their_end_there(case: str) -> None:
+    chunks, count = ENDS[case]
+    async with connected(taking(whole)) as (client, _connection, over):
+        received = b""
+        with suppress(trio.BrokenResourceError):
+            await client.send_all(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+            await trio.testing.wait_all_tasks_blocked()
+            await client.send_all(REQUEST)
+            await trio.testing.wait_all_tasks_blocked()
+            await client.send_eof()
+            received = await everything(client)
+        assert received.count(b"HTTP/1.1 ") == count, received
+        await client.aclose()
+        await over.wait()
+
+
+async def of_path(scope: dict[str, Any], _receive: Receive, send: Send) -> None:
+    """An application that treats the body as the path says, and answers with the path."""
+    body: RequestBody = scope["state"][BODY_KEY]
+    _, treatment, _ = scope["path"].split("/")
+    if treatment == "whole":
+        await whole(body)
+    elif treatment == "piece":
+        async with aclosing(body.pieces()) as pieces:
+            await anext(pieces, None)
+    elif treatment == "discarded":
+        await body.discard(1000)
+    path = scope["path"].encode()
+    headers = [(b"content-length", b"%d" % len(path))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": path})
+
+
+def framed(number: int, treatment: str, framing: str, body: bytes) -> tuple[bytes, bytes]:
+    """The path of a request, and the request."""
+    path = b"/%s/%d" % (treatment.encode(), number)
+    head = b"POST %s HTTP/1.1\r\nHost: localhost\r\n" % path
+    if framing == "none":
+        return path, head + b"\r\n"
+    if framing == "chunks":
+        cut = len(body) // 2
+        parts = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:cut], body[cut:]) if part)
+        return path, head + b"Transfer-Encoding: chunked\r\n\r\n" + parts + b"0\r\n\r\n"
+    expect = b"Expect: 100-continue\r\n" if framing == "announced" else b""
+    return path, head + expect + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+SMUGGLED = b"POST /whole/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
+REQUESTS = st.lists(
+    st.tuples(
+        st.sampled_from(["whole", "piece", "discarded", "refused"]),
+        st.sampled_from(["none", "length", "chunks", "announced"]),
+        st.tuples(st.binary(max_size=9), st.just(SMUGGLED), st.binary(max_size=9)).map(b"".join),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(REQUESTS, st.lists(st.integers(0, 1500), max_size=4))
+@settings(max_examples=15, deadline=None, derandomize=True)
+def test_no_part_of_a_body_is_a_request_whatever_became_of_the_body(
+    requests: list[tuple[str, str, bytes]], cuts: list[int]
+) -> None:
+    sent = [framed(number, *request) for number, request in enumerate(requests)]
+    words = b"".join(request for _path, request in sent)
+    ends = [0, *sorted(min(cut, len(words)) for cut in cuts), len(words)]
+    received = b""
+
+    async def talk() -> None:
+        nonlocal received
+        async with connected(of_path) as (client, _connection, _over):
+            with suppress(trio.BrokenResourceError):
+                for start, end in pairwise(ends):
+                    await client.send_all(words[start:end])
+                    await trio.testing.wait_all_tasks_blocked()
+                await client.send_eof()
+            received = await everything(client)
+
+    trio.run(talk, clock=trio.testing.MockClock(autojump_threshold=0))
+    answered = re.findall(rb"\r\n\r\n(/\w+/(?:\d|smuggled))", received)
+    paths = [path for path, _request in sent]
+    assert answered == paths[: len(answered)]
+    assert answered  # the connection never ends before the first answer
+    if all(treatment == "whole" and framing != "chunks" for treatment, framing, _body in requests):
+        assert answered == paths
+
+
+async def test_a_drain_lets_a_body_arrive_and_closes_after_the_answer() -> None:
+    async with connected(taking(whole)) as (client, connection, over):
+        await client.send_all(HEAD + b"Content-Length: 9\r\n\r\nfirst")
+        await trio.testing.wait_all_tasks_blocked()
+        connection.drain()
+        await client.send_all(b"last")
+        assert bodies(await everything(client)) == [b"firstlast"]
+        await client.aclose()
+        await over.wait()
+
+
+@pytest.mark.slow
+async def test_two_hundred_bodies_that_nobody_reads_take_little_memory() -> None:
+    async def never(_body: RequestBody) -> bytes:
+        await trio.sleep_forever()
+        return b""
+
+    async def send(task_status: trio.TaskStatus[None]) -> None:
+        async with connected(taking(never)) as (client, _connection, _over):
+            task_status.started()
+            await client.send_all(HEAD + b"Content-Length: %d\r\n\r\n" % LARGE)
+            await client.send_all(zeros)
+
+    zeros = bytes(LARGE)
+    tracemalloc.start()
+    try:
+        async with trio.open_nursery() as nursery:
+            for _ in range(200):
+                await nursery.start(send)
+            await trio.testing.wait_all_tasks_blocked()
+            held, _peak = tracemalloc.get_traced_memory()
+            nursery.cancel_scope.cancel()
+    finally:
+        tracemalloc.stop()
+    assert held < LARGE + 200 * (256 << 10)
+
+
+async def test_a_client_can_go_away_at_every_byte() -> None:
+    chunks = HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nsec\r\n0\r\nX: y\r\n\r\n"
+    for words in (HEAD + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\nfirst", chunks):
+        for end in range(len(words) + 1):
+            async with connected(taking(whole)) as (client, _connection, over):
+                await client.send_all(words[:end])
+                if end % 2:
+                    await trio.testing.wait_all_tasks_blocked()
+                await client.aclose()
+                await over.wait()

@@ -268,10 +268,14 @@ def _query[Q: Struct](text: bytes, kind: type[Q]) -> Q:
         else:
             values[name] = value
     try:
-        return convert(values, kind, strict=False)
+        query = convert(values, kind, strict=False)
     except ValidationError as error:
         named = _FIELD.search(str(error))
         raise InvalidValue("query parameter", named[1] if named else "", str(error)) from error
+    for each in fields(kind):
+        if each.encode_name in values and getattr(query, each.name) is None:  # `null` is no value of a parameter
+            raise InvalidValue("query parameter", each.encode_name, "give a value, or leave the parameter out")
+    return query
 
 
 async def _named(

@@ -30,6 +30,7 @@ _PLAIN: Final[Mapping[object, Schema]] = {
 }
 _TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 _TIME_FIELD: Final = "_at_us"
+_NO_NUL: Final = r"^[^\u0000]*$"
 _ATTRIBUTE: Final = re.compile(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -125,13 +126,20 @@ class Schemas:
         hints = get_type_hints(kind, include_extras=True)
         found: list[Schema] = []
         for each in fields(kind):
-            schema = dict(self.of(_without_none(hints[each.name])))
+            schema = _without_nul(self.of(_without_none(hints[each.name])))
             about = schema.pop("description", "")
             if each.default not in {NODEFAULT, None, ()}:
                 schema["default"] = each.default
             parameter = {"name": each.encode_name, "in": "query", "description": about, "schema": schema}
             found.append({**parameter, "required": True} if each.required else parameter)
         return found
+
+
+def _without_nul(schema: Schema) -> dict[str, Json]:
+    """Return the schema of a parameter, whose texts have no NUL."""
+    items = schema.get("items")
+    found = {**schema, "items": _without_nul(items)} if isinstance(items, Mapping) else dict(schema)
+    return {"pattern": _NO_NUL, **found} if schema.get("type") == "string" else found
 
 
 def _without_none(annotation: object) -> object:
