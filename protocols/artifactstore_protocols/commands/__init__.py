@@ -22,6 +22,7 @@ from artifactstore_protocols.commands.objects import (
     RemoveObjects,
     ReplaceObjects,
     RetireObjects,
+    StoreObjects,
 )
 from artifactstore_protocols.commands.packages import (
     AnnotatePackage,
@@ -68,6 +69,7 @@ __all__ = [
     "SchemaCommand",
     "SetKeepPolicy",
     "SetTag",
+    "StoreObjects",
     "UnrequireSchema",
     "check_caller",
     "check_entries_bytes",

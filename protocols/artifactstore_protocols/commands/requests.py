@@ -16,6 +16,7 @@ from artifactstore_protocols.commands.objects import (
     RemoveObjects,
     ReplaceObjects,
     RetireObjects,
+    StoreObjects,
 )
 from artifactstore_protocols.commands.packages import AnnotatePackage, CreatePackage, FinalizePackage, IngestFiles
 from artifactstore_protocols.commands.schemas import (
@@ -55,6 +56,7 @@ type Command = (
     | RecordFindings
     | RecordVerification
     | ReplaceObjects
+    | StoreObjects
     | CondemnObjects
     | RetireObjects
     | RemoveObjects
@@ -133,8 +135,9 @@ def command_digest(command: Command, principal: str) -> str:
             asked = command.asked()
         case RecordFindings() | RecordVerification():
             asked = _asked_of_verification(command)
-        case ReplaceObjects():
-            asked = ["replace", [[each.digest, *each.place] for each in command.stored]]
+        case ReplaceObjects() | StoreObjects():
+            stored: list[RecordValue] = [[each.digest, *each.place] for each in command.stored]
+            asked = ["replace" if isinstance(command, ReplaceObjects) else "store", stored]
         case CondemnObjects():
             asked = ["condemn", command.rule, list[RecordValue](command.contents)]
         case RetireObjects() | RemoveObjects():
