@@ -23,7 +23,7 @@ from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.event_types import FilesIngested
 from artifactstore_protocols.events import Committed
-from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.identity import ContentAddress, ContentDigests
 from artifactstore_protocols.messages import StorageRole, StoreFiles
 from artifactstore_protocols.packages import ObjectsNotStored, PackageFinalizedAlready
 from artifactstore_protocols.storage import Place
@@ -90,10 +90,7 @@ class Push:
             results = await self._stored(batch)
             addresses = {result.digests.content_address for result in results}
             await self._store.note_uploads(addresses, self._rights())
-            uploaded += [
-                UploadedContent(str(result.digests.content_address), result.digests.sha256.hex, result.size_bytes)
-                for result in results
-            ]
+            uploaded += [_uploaded(result.digests, result.size_bytes) for result in results]
         return tuple(uploaded)
 
     async def add(self, entries: Sequence[NewEntry]) -> AddedEntries:
@@ -153,6 +150,11 @@ class Push:
                 raise answer
             results.append(answer)
         return results
+
+
+def _uploaded(digests: ContentDigests, size_bytes: int) -> UploadedContent:
+    address = str(digests.content_address)
+    return UploadedContent(address, f"{digests.sha256.algorithm}:{digests.sha256.hex}", size_bytes)
 
 
 def _batches(contents: Sequence[bytes]) -> Iterator[list[bytes]]:

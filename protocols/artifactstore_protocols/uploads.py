@@ -53,12 +53,12 @@ class UploadedContent(Struct, frozen=True):
 
     Attributes:
         content_address: its address.
-        digest_sha256: its SHA-256, in hex.
+        sha256: its SHA-256, with the name of the algorithm.
         size_bytes: its length in bytes.
     """
 
     content_address: str
-    digest_sha256: str
+    sha256: str
     size_bytes: int
 
 

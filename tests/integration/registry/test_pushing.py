@@ -43,6 +43,10 @@ def text(content: bytes) -> str:
     return str(address_of(content))
 
 
+def sha256_of(content: bytes) -> str:
+    return f"sha256:{digests_of(content).sha256.hex}"
+
+
 def file(path: str, content: bytes, **more: object) -> NewEntry:
     return NewEntry(path, content=text(content), **more)  # type: ignore[arg-type]
 
@@ -56,7 +60,7 @@ async def test_a_package_is_filled_by_references_and_its_facts_come_from_the_sto
     package = await opened(registry)
     assert await registry.missing_objects(package, [text(A), text(B), text(A)]) == (text(A), text(B))
     stored = await registry.store_objects(package, [A, B, A])
-    assert stored == tuple(UploadedContent(text(each), digests_of(each).sha256.hex, len(each)) for each in (A, B, A))
+    assert stored == tuple(UploadedContent(text(each), sha256_of(each), len(each)) for each in (A, B, A))
     assert await registry.missing_objects(package, [text(A), text(C)]) == (text(C),)
     entries = [
         file("a", A, executable=True),
@@ -73,7 +77,7 @@ async def test_a_package_is_filled_by_references_and_its_facts_come_from_the_sto
     assert listed["b.txt"].media_type == "text/plain"
     assert listed["c"].media_type == "text/x-c"
     assert (listed["a"].executable, listed["link"].target, listed["empty"].kind) == (True, "a", "directory")
-    assert listed["b.txt"].sha256 == str(digests_of(B).sha256)
+    assert listed["b.txt"].sha256 == sha256_of(B)
     assert (await registry.verify()).sound
     assert (await registry.replay()).identical
 
