@@ -16,8 +16,8 @@ from artifactstore.registry import Registry
 from artifactstore.testing.backend_conformance import address_of
 from artifactstore_protocols.commands import OBJECTS_MAX
 from artifactstore_protocols.uploads import UPLOADED_BYTES_MAX
-from integration.http.described import Described, described
-from integration.http.serving import Answer, serving
+from integration.http.described import Described, bearer, described
+from integration.http.serving import GUARD_S, Answer, connect, request, serving
 from integration.registry.samples import add, settings_in, whole_log
 
 CBOR = (("Content-Type", CBOR_SEQUENCE),)
@@ -163,6 +163,27 @@ async def test_a_large_body_is_stored_in_batches_wherever_it_is_cut(api: Describ
         text(each) for each in [*small, *[bytes(UPLOADED_BYTES_MAX)] * 2, b"last"]
     ]
     assert len(await whole_log(api.service.registry)) - before == 4
+
+
+async def test_a_token_that_is_revoked_while_it_sends_stores_nothing_more(api: Described) -> None:
+    push = await pushing(api, "a-1", "write")
+    body = byte_string(b"alpha")
+    headers = (
+        *bearer(api.secrets[push.who]),
+        *CBOR,
+        ("Content-Length", str(len(body))),
+        ("Expect", "100-continue"),
+    )
+    before = len(await whole_log(api.service.registry))
+    with trio.fail_after(GUARD_S):
+        async with await connect(api.service.url) as stream:
+            await stream.send_all(request(f"{push.package}/objects", "POST", headers))
+            assert b"HTTP/1.1 100 " in await stream.receive_some()  # the request is admitted, and its body is wanted
+            await api.service.registry.revoke_token(push.who, reason="a test")
+            await stream.send_all(body)
+            assert b" 401 " in await stream.receive_some()
+    stored = [each.event.type for each in (await whole_log(api.service.registry))[before:]]
+    assert stored == ["v1.token.revoked"]
 
 
 ACTIONS = st.lists(

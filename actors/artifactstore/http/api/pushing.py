@@ -93,13 +93,17 @@ async def find_missing_objects(call: Call, _query: NoQuery) -> Answer:
 
 
 async def store_objects(call: Call, _query: NoQuery) -> Answer:
-    """Store the contents of the body in batches, and answer with what they are."""
+    """Store the contents of the body in batches, and answer with what they are.
+
+    A token that ends meanwhile stores no further batch.
+    """
     package_id = call.package.package_id
     items: list[UploadedContent] = []
     batch: list[bytes] = []
     size = 0
 
     async def store() -> None:
+        await call.recheck()
         items.extend(await call.registry.store_objects(package_id, batch, principal=call.principal))
 
     async with aclosing(_contents(call)) as contents:
