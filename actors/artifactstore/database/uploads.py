@@ -3,13 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from itertools import batched
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Select, delete, func, literal_column, select
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import (
-    Cells,
     OnConflict,
     Query,
     Steps,
@@ -45,12 +44,14 @@ async def referable_contents(
     if not addresses:
         return {}
     by_digest = {address.digest.raw: address for address in addresses}
-    usable = dict(await run(connection, _found(usable_query(connection.dialect.name), [(each,) for each in by_digest])))
+    usable: dict[bytes, int] = dict(
+        await run(connection, _found(usable_query(connection.dialect.name), [(each,) for each in by_digest]))
+    )
     allowed = set(usable) if rights is None else await _allowed(connection, list(by_digest), rights)
     return {by_digest[digest]: size for digest, size in usable.items() if digest in allowed}
 
 
-def _found(found_by: Query, keys: list[tuple[object, ...]]) -> Steps[list[Cells]]:
+def _found(found_by: Query, keys: list[tuple[object, ...]]) -> Steps[list[Any]]:
     return (yield lookup(found_by, keys))
 
 

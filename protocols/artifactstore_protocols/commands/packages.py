@@ -102,8 +102,8 @@ class IngestFiles(Struct, frozen=True):
         check_id("package id", self.package_id)
         if type(self.on_existing) is not OnExisting:
             raise InvalidValue("on_existing", str(self.on_existing)[:60], "use a member of OnExisting")
-        if type(self.by_reference) is not bool or (self.by_reference and self.stored):
-            raise InvalidValue("by_reference", str(self.by_reference)[:60], "such a command brings no objects")
+        if self.by_reference and self.stored:
+            raise InvalidValue("by_reference", str(self.by_reference), "such a command brings no objects")
         if not 0 < len(self.entries) <= ENTRIES_MAX or len(self.stored) > ENTRIES_MAX:
             reason = f"a command has 1 to {ENTRIES_MAX} entries, and no more stored objects; send the rest in others"
             raise InvalidValue("entries", f"{len(self.entries)} entries, {len(self.stored)} objects", reason)

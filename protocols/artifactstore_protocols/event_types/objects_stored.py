@@ -23,7 +23,7 @@ from artifactstore_protocols.object_keys import first_key, first_key_of, parse_k
 from artifactstore_protocols.purging import ContentPurged
 from artifactstore_protocols.state import ContentState, LogState, Needs, ObjectState, PlaceState
 from artifactstore_protocols.storage import RESTORE_NUMBERS, TIER_NUMBERS, RestoreStatus, RetrievalTier
-from artifactstore_protocols.views import CONTENTS, LOCATIONS, Put, PutIfAbsent, Row, RowOperation
+from artifactstore_protocols.views import CONTENTS, LOCATIONS, Cell, Put, PutIfAbsent, Row, RowOperation
 
 if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
@@ -274,7 +274,7 @@ def _rows(payload: ObjectsStored, stored: "StoredEvent") -> Iterable[RowOperatio
     locations: list[Row] = []
     for digest, sha256, size_bytes, (backend_id, key), tier, restore in payload.objects:
         contents[digest] = (digest, algorithm, sha256, size_bytes, 0, sequence)
-        since = ("live", "intact", at_us, None, None)
+        since: tuple[Cell, ...] = ("live", "intact", at_us, None, None)
         if digest in payload.condemned:
             since = ("condemned", "intact", at_us, at_us, UPLOADED)
         held = (TIER_NUMBERS[tier], RESTORE_NUMBERS[restore], *since, sequence, sequence)
