@@ -100,7 +100,7 @@ class NewEntry(Struct, frozen=True, forbid_unknown_fields=True):
             if getattr(self, name) is not None and getattr(self, name) is not False
         }
         needed = {"file": {"content"}, "link": {"target"}, "directory": set[str]()}[self.kind]
-        allowed = needed | ({"executable", "media_type"} if self.kind == "file" else set())
+        allowed = needed | ({"executable", "media_type"} if self.kind == "file" else set[str]())
         if not needed <= given <= allowed:
             reason = "a file has a content, a link has a target, and a directory has neither"
             raise InvalidValue("entry", self.path[:80], reason)

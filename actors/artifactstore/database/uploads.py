@@ -120,7 +120,7 @@ def receipt_query(database: str) -> Query:
     return query(selected, values, database)
 
 
-def readable_query(digests: Sequence[bytes], globs: Sequence[str]) -> Select[tuple[bytes, str]]:
+def readable_query(digests: Sequence[bytes], globs: Sequence[str]) -> Select[*tuple[Any, ...]]:
     """Return the query for those contents that are in packages whose names the globs may match, with the names."""
     joined = _files.join(_packages, _packages.c.created_sequence == _files.c.package_number)
     selected = select(_files.c.digest_primary, _packages.c.name).distinct().select_from(joined)
