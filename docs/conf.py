@@ -85,6 +85,7 @@ docs/how-to/exporting
 docs/how-to/reading-packages
 docs/how-to/http-files
 docs/how-to/http-writing
+docs/how-to/http-push
 docs/how-to/keeping
 docs/how-to/embedding
 docs/how-to/ci

@@ -108,6 +108,7 @@ __all__ = [
     "SetAKeepPolicy",
     "SetATag",
     "Step",
+    "Upload",
     "Verify",
     "address_of",
     "colliding_paths",
@@ -315,6 +316,7 @@ class Ingest:
     package: int
     files: tuple[FileStep, ...]
     on_existing: OnExisting
+    by_reference: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +359,13 @@ class Remove:
 @dataclass(frozen=True, slots=True)
 class Replace:
     """Somebody has stored contents again, outside a package."""
+
+    objects: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Somebody has stored contents for no package yet."""
 
     objects: tuple[tuple[bytes, int], ...]
 
@@ -540,6 +549,7 @@ type Step = (
     | Retire
     | Remove
     | Replace
+    | Upload
     | SetATag
     | DeleteATag
     | SetAKeepPolicy
@@ -587,7 +597,12 @@ def _ingests(on_existing: OnExisting) -> st.SearchStrategy[Ingest]:
         st.sampled_from([1, 1, 1, 2, 3]),
         st.sampled_from(["file", "file", "file", "link", "directory"]),
     )
-    return st.builds(Ingest, _PACKAGES, st.lists(files, min_size=1, max_size=4).map(tuple), st.just(on_existing))
+    some = st.lists(files, min_size=1, max_size=4).map(tuple)
+    return st.builds(Ingest, _PACKAGES, some, st.just(on_existing), st.booleans())
+
+
+def _stored(algorithm: str, objects: tuple[StoredObject, ...], condemned: bool) -> ObjectsStored:
+    return ObjectsStored(algorithm, objects, frozenset(each.digest for each in objects[:1] if condemned))
 
 
 def _verified(first: VerifiedKey, last: VerifiedKey, sample: Sample, objects: int, size_bytes: int) -> StoreVerified:
@@ -608,6 +623,7 @@ _STEPS = st.one_of(
     st.builds(Retire, _OBJECTS, st.sampled_from(["condemned", "condemned", "orphan"])),
     st.builds(Remove, _OBJECTS),
     st.builds(Replace, _OBJECTS),
+    st.builds(Upload, _OBJECTS),
     st.builds(Verify, st.integers(0, 3), st.integers(1, 3), samples()),
     *map(_ingests, OnExisting),
     st.builds(
@@ -727,7 +743,7 @@ def payloads() -> st.SearchStrategy[Payload]:
             st.none() | text,
             st.dictionaries(text, text),
         ),
-        st.builds(ObjectsStored, text, st.lists(stored, min_size=1, max_size=3).map(tuple)),
+        st.builds(_stored, text, st.lists(stored, max_size=3).map(tuple), st.booleans()),
         ingests(),
         st.builds(PackageFinalized, st.binary(max_size=8)),
         st.builds(MetadataSchemaRegistered, text, number, text),
@@ -763,7 +779,7 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(ObjectsRestored, findings("intact")),
         st.builds(CommandNoted, text),
         st.builds(ObjectsCondemned, keys, st.text("abc ", min_size=1, max_size=8)),
-        st.builds(ObjectsReprieved, keys),
+        st.builds(ObjectsReprieved, st.just(()) | keys),
         st.builds(ObjectsRetired, keys, st.sampled_from(["condemned", "orphan", "superseded"])),
         st.builds(ObjectsRemoved, keys),
         st.builds(

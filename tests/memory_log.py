@@ -22,6 +22,7 @@ from artifactstore_protocols.commands import (
     RetireObjects,
     SetKeepPolicy,
     SetTag,
+    StoreObjects,
     UnrequireSchema,
 )
 from artifactstore_protocols.entries import Place
@@ -94,6 +95,7 @@ from command_strategies import (
     SetATag,
     Step,
     Unrequire,
+    Upload,
     Verify,
     created,
     found,
@@ -155,7 +157,9 @@ class MemoryLog:
             case Ingest():
                 files = [file.ingested() for file in step.files]
                 entries, stored = tuple(file.entry for file in files), tuple(file.stored for file in files)
-                return IngestFiles(package_id_of(step.package), entries, stored, step.on_existing)
+                brought = () if step.by_reference else stored
+                package_id = package_id_of(step.package)
+                return IngestFiles(package_id, entries, brought, step.on_existing, step.by_reference)
             case Finalize():
                 return self.finalize(package_id_of(step.package), late=step.late)
             case Register():
@@ -185,7 +189,7 @@ class MemoryLog:
                 return found(*step.objects, as_of=len(self.events))
             case Verify():
                 return self._verified(step)
-            case Retire() | Remove() | Replace() | Purge():
+            case Condemn() | Retire() | Remove() | Replace() | Upload() | Purge():
                 return _of_objects(step)
 
     def _verified(self, step: Verify) -> RecordVerification:
@@ -295,7 +299,7 @@ def _of_requirements(step: Require | Unrequire) -> Command:
     return RequireSchema(step.glob, step.schema) if isinstance(step, Require) else UnrequireSchema(step.glob)
 
 
-def _of_objects(step: Retire | Remove | Replace | Purge) -> Command:
+def _of_objects(step: Retire | Remove | Replace | Upload | Purge) -> Command:
     match step:
         case Purge():
             return PurgeContents(tuple(stored_object(each).digest for each in step.contents), "leaked")
@@ -305,3 +309,5 @@ def _of_objects(step: Retire | Remove | Replace | Purge) -> Command:
             return RemoveObjects(tuple(place_of(*each) for each in step.objects))
         case Replace():
             return ReplaceObjects(tuple(stored_object(*each) for each in step.objects))
+        case Upload():
+            return StoreObjects(tuple(stored_object(*each) for each in step.objects))

@@ -38,6 +38,7 @@ from command_strategies import (
     SetATag,
     Step,
     Unrequire,
+    Upload,
     Verify,
 )
 from database_tools import Scribe
@@ -254,6 +255,18 @@ STORY: list[Step] = [
     RevokeAToken("ci"),
     RevokeAToken("nobody"),
     CreateAToken("ci", ends=True),
+    Upload(((b"later", 1), (b"never", 1), (b"yy", 10))),
+    Upload(((b"later", 1), (b"once", 1))),
+    Create(30, "short", {}),
+    Ingest(30, (FileStep("later", b"later", False), FileStep("nowhere", b"nowhere", False)), OnExisting.REFUSE, True),
+    Ingest(30, (FileStep("later", b"later", False),), OnExisting.RESUME, True),
+    Ingest(30, (FileStep("later", b"later", False), FileStep("sooner", b"later", False)), OnExisting.RESUME, True),
+    Ingest(30, (FileStep("later", b"later", False),), OnExisting.RESUME, True),
+    Find(((b"once", "damaged"),)),
+    Upload(((b"once", 1), (b"once", 2))),
+    Retire(((b"never", 1),), "condemned"),
+    Upload(((b"never", 1),)),
+    Upload(((b"never", 2),)),
 ]
 
 

@@ -9,7 +9,7 @@ Bytes are deleted only at keys whose retirement is committed. Before each deleti
 event of the log, so that a database which is put back to an earlier point never collects there.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import batched
 from pathlib import Path
@@ -37,6 +37,7 @@ from artifactstore_protocols.event_types import ObjectsRetired
 from artifactstore_protocols.event_types.objects_retired import CONDEMNED, ORPHAN
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.messages import CompactStorage, DeleteObjects, ListBackends, ListObjects, StorageRole
+from artifactstore_protocols.object_keys import parse_key
 from artifactstore_protocols.packages import ProjectionDamaged
 from artifactstore_protocols.releasing import RELEASED_MAX, ReleaseEntries
 from artifactstore_protocols.root_markers import CollectionRefused
@@ -200,15 +201,22 @@ class Collection:
         until_us = now_us() - self._grace_us  # now: the releases before have condemned objects
 
         async def retire(page: Sequence[CollectableObject]) -> None:
-            ready = [each for each in page if each.changed_at_us <= until_us]
-            waiting = [each for each in page if each.changed_at_us > until_us]
+            kept_until_us = await self._kept_until(page)
+            ready = [each for each in page if each.changed_at_us <= until_us and each not in kept_until_us]
+            waiting = [each for each in page if each.changed_at_us > until_us or each in kept_until_us]
             self._waiting = _added(self._waiting, [(each.place, each.size_bytes) for each in waiting])
-            ends_us = (each.changed_at_us + self._grace_us for each in waiting)
+            ends_us = (max(each.changed_at_us + self._grace_us, kept_until_us.get(each, 0)) for each in waiting)
             self._waiting_until_us = max([*ends_us, self._waiting_until_us or 0]) or None
             retired = await self._retire([(each.place, each.size_bytes) for each in ready], CONDEMNED, until_us)
             self._condemned = _added(self._condemned, retired)
 
         await self._each_page("condemned", retire)
+
+    async def _kept_until(self, page: Sequence[CollectableObject]) -> Mapping[CollectableObject, int]:
+        """Return those of the objects whose uploads have receipts, each with the time when the last one ends."""
+        addresses = {each: parse_key(each.place.object_key)[0] for each in page}
+        ends_us = await self._store.upload_ends(set(addresses.values()), now_us=now_us())
+        return {each: ends_us[address] for each, address in addresses.items() if address in ends_us}
 
     async def _delete_retired(self) -> None:
         found = ObjectTotals()

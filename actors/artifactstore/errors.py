@@ -147,6 +147,7 @@ if TYPE_CHECKING:
     )
     from artifactstore_protocols.tokens import TokenInvalid, TokenNameTaken, TokenNotFound
     from artifactstore_protocols.unfinished_import import ImportUnfinished
+    from artifactstore_protocols.uploads import ContentsMissing
 
 __all__ = [
     "ActorCrashed",
@@ -166,6 +167,7 @@ __all__ = [
     "ClockDoubtful",
     "CollectionRefused",
     "ContentPurged",
+    "ContentsMissing",
     "CopyDiffers",
     "DatabaseBusy",
     "DatabaseClosed",
@@ -311,6 +313,7 @@ _MODULES = (
     "artifactstore_protocols.storage",
     "artifactstore_protocols.supervision",
     "artifactstore_protocols.tokens",
+    "artifactstore_protocols.uploads",
     "artifactstore.database.asyncio_thread",
     "artifactstore.database.errors",
     "artifactstore.ingest.actor",

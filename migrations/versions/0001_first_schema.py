@@ -170,6 +170,18 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     )
 
     op.create_table(
+        "upload_receipts",
+        text("principal"),
+        text("package_id"),
+        octets("digest_primary"),
+        integer("expires_at"),
+        sa.PrimaryKeyConstraint("principal", "package_id", "digest_primary", name="pk_upload_receipts"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_upload_receipts_digest_primary", "upload_receipts", ["digest_primary", "expires_at"])
+    op.create_index("ix_upload_receipts_expires_at", "upload_receipts", ["expires_at"])
+
+    op.create_table(
         "artifact_packages",
         text("package_id"),
         text("name"),
@@ -416,6 +428,7 @@ def downgrade() -> None:
         "artifact_files",
         "contents",
         "artifact_packages",
+        "upload_receipts",
         "last_runs",
         "retention_classes",
         "log_head",

@@ -38,6 +38,7 @@ from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.token_records import StoredToken, TokenFrame
 from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
+from artifactstore_protocols.uploads import UploadRights
 from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
 
 __all__ = ["READ_BYTES_MAX", "CommandOutcome", "EventStore", "Location", "LogReading", "PackageContents"]
@@ -292,6 +293,25 @@ class EventStore(Protocol):
 
         Contents that the log does not name, or that have no live or condemned object, are left out.
         """
+        ...
+
+    async def referable_contents(
+        self, addresses: Collection[ContentAddress], rights: UploadRights | None
+    ) -> Mapping[ContentAddress, int]:
+        """Return the sizes of those contents that have an intact object, and to which a package may refer.
+
+        Args:
+            addresses: the contents.
+            rights: who refers to them; None for somebody who may refer to all.
+        """
+        ...
+
+    async def note_uploads(self, addresses: Collection[ContentAddress], rights: UploadRights) -> None:
+        """Record receipts of contents that a principal has stored for a package, and forget those that have ended."""
+        ...
+
+    async def upload_ends(self, addresses: Collection[ContentAddress], *, now_us: int) -> Mapping[ContentAddress, int]:
+        """Return when the last receipt of each content ends that has one, in microseconds since 1970 UTC."""
         ...
 
     async def location_totals(self, *, package_id: str | None) -> tuple[int, int]:

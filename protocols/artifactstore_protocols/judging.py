@@ -29,6 +29,7 @@ from artifactstore_protocols.commands import (
     RetireObjects,
     SetKeepPolicy,
     SetTag,
+    StoreObjects,
     UnrequireSchema,
     command_digest,
 )
@@ -63,6 +64,7 @@ from artifactstore_protocols.event_types.objects_removed import remove_objects
 from artifactstore_protocols.event_types.objects_reprieved import reprieve_objects
 from artifactstore_protocols.event_types.objects_retired import SUPERSEDED, retire_objects
 from artifactstore_protocols.event_types.objects_stored import new_objects, superseded
+from artifactstore_protocols.event_types.objects_uploaded import store_objects
 from artifactstore_protocols.event_types.package_annotated import annotate_package
 from artifactstore_protocols.event_types.package_created import create_package, creation_needs
 from artifactstore_protocols.event_types.package_finalized import finalize_package
@@ -138,7 +140,7 @@ def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one cas
                 return verification_needs(command.first, command.last)
             findings = command.findings
             return Needs(contents=frozenset(finding.digest for finding in findings))
-        case ReplaceObjects():
+        case ReplaceObjects() | StoreObjects():
             return Needs(contents=frozenset(stored.digest for stored in command.stored))
         case RetireObjects():
             contents = frozenset(map(digest_at, command.objects))
@@ -212,6 +214,8 @@ def decide(  # noqa: C901, PLR0912 - one case for each command
             made = _verified(command, state)
         case ReplaceObjects():
             made = _stored(new_objects(command.stored, state), state)
+        case StoreObjects():
+            made = store_objects(command, state)
         case RetireObjects():
             made = (retire_objects(command, state),)
         case RemoveObjects():
@@ -244,7 +248,8 @@ def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Pa
     lost = () if ingested is None else lost_contents(ingested, state)
     gone = superseded(new, state)
     condemned = condemn_lost(lost, REPLACED, state, stored=new, gone=gone)
-    return reprieve_objects(sorted(needed), state), stored, ingested, retired, condemned
+    reprieved = reprieve_objects(sorted(needed), state, always=command.by_reference and ingested is not None)
+    return reprieved, stored, ingested, retired, condemned
 
 
 def _stored(new: tuple[StoredObject, ...], state: LogState) -> tuple[ObjectsStored | None, ObjectsRetired | None]:

@@ -31,6 +31,7 @@ from artifactstore_protocols.commands import (
     RetireObjects,
     SetKeepPolicy,
     SetTag,
+    StoreObjects,
     UnrequireSchema,
     entries_bytes,
 )
@@ -315,7 +316,7 @@ class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
                 return _EVENT_BYTES + len(metadata_bytes(annotations)) + sum(map(len, removed))
             case RecordFindings(findings=findings):
                 return _EVENT_BYTES + _OBJECT_BYTES * len(findings)
-            case ReplaceObjects(stored=objects):
+            case ReplaceObjects(stored=objects) | StoreObjects(stored=objects):
                 return _EVENT_BYTES + _OBJECT_BYTES * len(objects)
             case RetireObjects(objects=objects) | RemoveObjects(objects=objects):
                 return _EVENT_BYTES + _OBJECT_BYTES * len(objects)

@@ -39,6 +39,7 @@ class SimulatedLog:
         grown: set, and replaced, by each commit.
         unfinished: the import that the head waits for.
         last_runs: the last backup and the last verification.
+        uploads: when each receipt of an upload ends, by principal, package and content.
         store_id: the random id of the database.
         token_store_id: the store id that the digests of its tokens belong to.
         on_commit: called with the events of each commit, once everybody sees them.
@@ -52,6 +53,7 @@ class SimulatedLog:
         self.grown = trio.Event()
         self.unfinished: UnfinishedImport | None = None
         self.last_runs: dict[RunKind, LastRun] = {}
+        self.uploads: dict[tuple[str, str, bytes], int] = {}
         self.store_id = uuid7(world.now_us() // 1000, 0)
         self.token_store_id = self.store_id
         self.on_commit: Callable[[Sequence[StoredEvent]], None] = lambda _: None

@@ -44,6 +44,7 @@ from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.token_records import StoredToken, TokenFrame
 from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.unfinished_import import ImportRun, admit_import, after_import
+from artifactstore_protocols.uploads import RECEIPT_US, UploadRights
 from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
 from artifactstore_protocols.views import RowOperation
 from package_queries import find_among, select_entries, select_page
@@ -536,6 +537,50 @@ class SimulatedEventStore:
         await self._world.pause()
         self._check_open()
         self._log.last_runs[kind] = last
+
+    async def referable_contents(
+        self, addresses: Collection[ContentAddress], rights: UploadRights | None
+    ) -> Mapping[ContentAddress, int]:
+        """See `EventStore`."""
+
+        def look() -> Mapping[ContentAddress, int]:
+            sizes = self._log.tables.usable_sizes()
+            found = {each: sizes[each.digest.raw] for each in addresses if each.digest.raw in sizes}
+            if rights is None:
+                return found
+            readable = self._log.tables.contents_within(rights.readable)
+            held = self._receipts(rights)
+            return {each: size for each, size in found.items() if each.digest.raw in readable | held}
+
+        return await self._read("referable", look)
+
+    def _receipts(self, rights: UploadRights) -> set[bytes]:
+        return {
+            digest
+            for (principal, package_id, digest), end_us in self._log.uploads.items()
+            if (principal, package_id) == (rights.principal, rights.package_id) and end_us > rights.now_us
+        }
+
+    async def note_uploads(self, addresses: Collection[ContentAddress], rights: UploadRights) -> None:
+        """See `EventStore`."""
+        self._check_open()
+        await self._world.pause()
+        self._check_open()
+        for address in addresses:
+            key = rights.principal, rights.package_id, address.digest.raw
+            self._log.uploads[key] = rights.now_us + RECEIPT_US
+
+    async def upload_ends(self, addresses: Collection[ContentAddress], *, now_us: int) -> Mapping[ContentAddress, int]:
+        """See `EventStore`."""
+
+        def look() -> Mapping[ContentAddress, int]:
+            ends: dict[bytes, int] = {}
+            for (_principal, _package_id, digest), end_us in self._log.uploads.items():
+                if end_us > now_us:
+                    ends[digest] = max(end_us, ends.get(digest, 0))
+            return {each: ends[each.digest.raw] for each in addresses if each.digest.raw in ends}
+
+        return await self._read("uploads", look)
 
     async def tag(self, tag: str) -> Tag | None:
         """One tag."""

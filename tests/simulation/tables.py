@@ -6,7 +6,7 @@ is one snapshot.
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import cast, override
 
 from msgspec.structs import replace
@@ -264,6 +264,22 @@ class Tables(MemoryViews):
     def _current(self) -> list[NamedCells]:
         """The rows of live and condemned objects."""
         return [row for row in self.rows(LOCATIONS) if row["state"] in {"live", "condemned"}]
+
+    def usable_sizes(self) -> dict[bytes, int]:
+        """The sizes of contents with an intact object, by digest."""
+        usable = {bytes_of(row, "digest_primary") for row in self._current() if row["integrity"] == "intact"}
+        return {digest: number_of(self.tables[CONTENTS][digest,], "size_bytes") for digest in usable}
+
+    def contents_within(self, globs: Sequence[str]) -> set[bytes]:
+        """The contents of packages whose names globs match, and that are not gone."""
+        where = PackageFilter(within=globs)
+        numbers = {
+            row["created_sequence"]
+            for row in self.rows(PACKAGES)
+            if row["gone_at"] is None and where.matches_name(text_of(row, "name"))
+        }
+        files = [row for row in self.rows(FILES) if row["package_number"] in numbers and row["digest_primary"]]
+        return {bytes_of(row, "digest_primary") for row in files}
 
     def collectable(self, state: ObjectState, after: CollectableObject | None) -> list[CollectableObject]:
         """See `EventStore.collectable_objects`."""

@@ -12,6 +12,7 @@ from artifactstore_protocols.commands import (
     RemoveObjects,
     ReplaceObjects,
     RetireObjects,
+    StoreObjects,
 )
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
@@ -37,6 +38,7 @@ from command_strategies import (
     Replace,
     Retire,
     Step,
+    Upload,
     address_of,
     package_id_of,
     place_of,
@@ -179,6 +181,55 @@ def test_objects_are_replaced_outside_a_package_where_they_are_live() -> None:
     assert retired == ObjectsRetired((place_of(b"yy"),), "superseded")
 
 
+def put_elsewhere(path: str, content: bytes) -> Ingest:
+    return Ingest(2, (FileStep(path, content, False),), OnExisting.REFUSE)
+
+
+def refer(path: str, content: bytes) -> Ingest:
+    return Ingest(1, (FileStep(path, content, False),), OnExisting.RESUME, by_reference=True)
+
+
+def test_an_uploaded_content_is_condemned_until_a_package_refers_to_it() -> None:
+    log = told(Create(1, "standard", {}))
+    [stored] = news(log, Upload(((b"x", 1),)))
+    assert stored == ObjectsStored("blake3", (stored_object(b"x"),), frozenset({stored_object(b"x").digest}))
+    [row] = log.views.rows(LOCATIONS)
+    assert (row["state"], row["stored_at"], row["changed_at"], row["rule"]) == (
+        "condemned",
+        1_000_002,
+        1_000_002,
+        "uploaded",
+    )
+    reprieved, _files = news(log, refer("a", b"x"))
+    assert reprieved == ObjectsReprieved((place_of(b"x"),))
+    assert states(log) == {"": "live"}
+
+
+@pytest.mark.parametrize("others", [[], [Upload(((b"x", 1),))], [Create(2, "standard", {}), put_elsewhere("b", b"x")]])
+def test_the_number_of_events_of_an_upload_does_not_tell_what_others_have_stored(others: list[Step]) -> None:
+    log = told(Create(1, "standard", {}), *others)
+    steps = Upload(((b"x", 1),)), Upload(((b"x", 1), (b"yy", 1))), refer("a", b"x"), refer("b", b"x"), refer("a", b"x")
+    assert [len(news(log, step)) for step in steps] == [1, 1, 2, 2, 0]
+    assert states(log) == {"": "live"}
+
+
+def test_an_upload_of_a_flawed_content_supersedes_its_object_and_keeps_its_state() -> None:
+    log = told(*CONDEMNED, Find(((b"yy", "missing"), (b"x", "damaged"))))
+    stored, retired = news(log, Upload(((b"x", 2), (b"yy", 2))))
+    assert stored == ObjectsStored(
+        "blake3", (stored_object(b"x", 2), stored_object(b"yy", 2)), frozenset({stored_object(b"x").digest})
+    )
+    assert retired == ObjectsRetired((place_of(b"x"), place_of(b"yy")), "superseded")
+
+
+def test_an_upload_at_a_retired_key_is_refused_with_the_next_place() -> None:
+    refused = refusal(told(*RETIRED), Upload(((b"x", 1), (b"new", 1))))
+    assert isinstance(refused, ObjectsNotStored)
+    assert refused.next_places == {address_of(b"x"): place_of(b"x", 2)}
+    [stored] = news(told(*REMOVED), Upload(((b"x", 2),)))
+    assert stored == ObjectsStored("blake3", (stored_object(b"x", 2),), frozenset({stored_object(b"x").digest}))
+
+
 def test_an_orphan_is_retired_and_its_row_has_no_time_of_storing() -> None:
     log = told(Create(1, "standard", {}))
     assert news(log, Retire(((b"x", 1),), "orphan")) == [ObjectsRetired((place_of(b"x"),), "orphan")]
@@ -235,6 +286,10 @@ HOSTILE: dict[str, tuple[list[Step], Payload]] = {
     "superseded by nothing": (CONDEMNED, ObjectsRetired((place_of(b"yy"),), "superseded")),
     "superseded, and unknown": (CONDEMNED, ObjectsRetired((place_of(b"x", 2),), "superseded")),
     "an orphan with a row": (CONDEMNED, ObjectsRetired((place_of(b"yy"),), "orphan")),
+    "condemned while a package refers to it": (
+        [*CONDEMNED, Find(((b"yy", "missing"),))],
+        ObjectsStored("blake3", (stored_object(b"yy", 2),), frozenset({stored_object(b"yy").digest})),
+    ),
     "stored at a retired key": (RETIRED, ObjectsStored("blake3", (stored_object(b"x"),))),
 }
 
@@ -257,6 +312,7 @@ def test_no_log_may_say_what_no_command_could_have_made_true(steps: list[Step], 
         lambda: RetireObjects((Place("local", "k"),), "orphan"),
         lambda: RemoveObjects((place_of(b"x"), place_of(b"x"))),
         lambda: ReplaceObjects(()),
+        lambda: StoreObjects(()),
     ],
 )
 def test_what_names_no_objects_is_no_command(make: Callable[[], object]) -> None:

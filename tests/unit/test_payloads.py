@@ -76,6 +76,8 @@ LOG_ID = "0198f3a0-7c00-7000-8000-000000000001"
 PACKAGE_ID = "0198f3a0-7c00-7000-8000-000000000001"
 
 # What is in logs already: a name or a field that changes here has to become a new version of its type.
+UPLOADED = ["local", "immediate", "not_required", "condemned"]
+STORED_AT = [["s3", "archive", "required", "live"], ["local", "immediate", "not_required", "live"]]
 FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
     "v1.log.created": (LogCreated(LOG_ID), {"log_id": LOG_ID}),
     "v1.package.created": (
@@ -98,11 +100,12 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
                 StoredObject(TWO, SHA256, 4, Place("s3", "k"), "archive", "required"),
                 StoredObject(TWO, SHA256, 4, Place("local", "k.g2")),
             ),
+            frozenset({ONE}),
         ),
         {
             "digest_algorithm": "blake3",
-            "places": [["local", "immediate", "not_required"], ["s3", "archive", "required"]],
-            "objects": [[ONE, SHA256, 3, 0, None], [TWO, SHA256, 4, 1, "k"], [TWO, SHA256, 4, 0, "k.g2"]],
+            "places": [UPLOADED, *STORED_AT],
+            "objects": [[ONE, SHA256, 3, 0, None], [TWO, SHA256, 4, 1, "k"], [TWO, SHA256, 4, 2, "k.g2"]],
         },
     ),
     "v1.files.ingested": (
@@ -387,7 +390,6 @@ OTHER_FORMS: list[tuple[str, str, object]] = [
     ("v1.files.ingested", "replaced", [1, 0]),
     ("v1.files.ingested", "replaced", ["latest"]),
     ("v1.files.ingested", "removed", [1]),
-    ("v1.objects.stored", "objects", []),
     ("v1.objects.stored", "objects", [[ONE, SHA256, 3, 0, f"k{number}"] for number in range(OBJECTS_MAX + 1)]),
     ("v1.objects.stored", "objects", [[ONE, SHA256, 3, 0, FIRST_KEY], [TWO, SHA256, 3, 1, None]]),
     ("v1.objects.stored", "objects", [[ONE, SHA256, 3, 0, None]]),
@@ -402,12 +404,14 @@ OTHER_FORMS: list[tuple[str, str, object]] = [
     ("v1.objects.stored", "objects", [[ONE, "3" * 32, 3, 0, None]]),
     ("v1.objects.stored", "objects", [["1" * 32, SHA256, 3, 0, None]]),
     ("v1.objects.stored", "objects", [ONE]),
-    ("v1.objects.stored", "places", [["local", "immediate"], ["s3", "archive", "required"]]),
-    ("v1.objects.stored", "places", [["local", "immediate", None], ["s3", "archive", "required"]]),
-    ("v1.objects.stored", "places", [["local", "cold", "not_required"], ["s3", "archive", "required"]]),
-    ("v1.objects.stored", "places", [["", "immediate", "not_required"], ["s3", "archive", "required"]]),
-    ("v1.objects.stored", "places", [["s3", "archive", "required"]] * 2),
-    ("v1.objects.stored", "places", [["local", "immediate", "not_required"]]),
+    ("v1.objects.stored", "places", [UPLOADED[:3], *STORED_AT]),
+    ("v1.objects.stored", "places", [[*UPLOADED[:3], None], *STORED_AT]),
+    ("v1.objects.stored", "places", [[*UPLOADED[:3], "retired"], *STORED_AT]),
+    ("v1.objects.stored", "places", [["local", "cold", *UPLOADED[2:]], *STORED_AT]),
+    ("v1.objects.stored", "places", [["", *UPLOADED[1:]], *STORED_AT]),
+    ("v1.objects.stored", "places", [UPLOADED, [*STORED_AT[0][:3], "condemned"], STORED_AT[1]]),
+    ("v1.objects.stored", "places", [UPLOADED, STORED_AT[0], STORED_AT[0]]),
+    ("v1.objects.stored", "places", [UPLOADED, STORED_AT[0]]),
     ("v1.objects.flagged", "objects", []),
     ("v1.objects.flagged", "objects", [[ONE, "local", f"k{number}", "missing"] for number in range(OBJECTS_MAX + 1)]),
     ("v1.objects.flagged", "objects", [[ONE, "local", "k", "intact"]]),
@@ -433,6 +437,7 @@ OTHER_FORMS: list[tuple[str, str, object]] = [
             [["local", 1]],
             ["local"],
         )
+        if objects or name != "reprieved"  # one without objects can be
     ],
     ("v1.objects.condemned", "rule", ""),
     ("v1.objects.condemned", "rule", "two\nlines"),

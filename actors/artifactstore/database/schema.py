@@ -1,7 +1,8 @@
 """The table definitions, used by queries and by the check that models and migrations agree.
 
 `events` is the source of truth. `log_head` is its only lock and its counter. `retention_classes` is reference data.
-`last_runs` has the last backup of this database, which changes nothing that the log records.
+`last_runs` has the last backup of this database, and `upload_receipts` who has stored which contents for a package that
+does not refer to them yet. Neither changes anything that the log records.
 The other tables are projections that a replay rebuilds from the log. They have no foreign keys and no defaults, since
 every cell comes from an event. Text compares bytewise and times are int64 microseconds in UTC, so SQLite and
 PostgreSQL store and order rows alike.
@@ -39,6 +40,7 @@ __all__ = [
     "last_runs",
     "log_head",
     "retention_classes",
+    "upload_receipts",
 ]
 
 SCHEMA_REVISIONS: tuple[str, ...] = ("0001",)
@@ -134,6 +136,18 @@ last_runs = Table(
     _integer("sequence"),
     _integer("objects"),
     _integer("flaws"),
+)
+
+upload_receipts = Table(
+    "upload_receipts",
+    METADATA,
+    _text("principal", key=True),
+    _text("package_id", key=True),
+    _bytes("digest_primary", key=True),
+    _integer("expires_at"),
+    Index(None, "digest_primary", "expires_at"),
+    Index(None, "expires_at"),
+    sqlite_with_rowid=False,
 )
 
 # For PostgreSQL, only the migration has the `where`: `postgresql_where` here would load its dialect for SQLite too.

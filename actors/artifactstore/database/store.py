@@ -16,6 +16,7 @@ from artifactstore.database import (
     retention_classes,
     stats,
     tokens,
+    uploads,
     usage,
     verification,
 )
@@ -56,6 +57,7 @@ from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.token_records import StoredToken, TokenFrame
 from artifactstore_protocols.unfinished_import import ImportRun
+from artifactstore_protocols.uploads import UploadRights
 from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
 
 __all__ = ["SqlEventStore"]
@@ -275,6 +277,20 @@ class SqlEventStore:
     async def known_objects(self, addresses: Collection[ContentAddress]) -> Mapping[ContentAddress, KnownObject]:
         """Return where contents can be read."""
         return await self._database.read(lambda connection: queries.known_objects(connection, addresses))
+
+    async def referable_contents(
+        self, addresses: Collection[ContentAddress], rights: UploadRights | None
+    ) -> Mapping[ContentAddress, int]:
+        """Return the sizes of contents to which a package may refer."""
+        return await self._database.read(lambda connection: uploads.referable_contents(connection, addresses, rights))
+
+    async def note_uploads(self, addresses: Collection[ContentAddress], rights: UploadRights) -> None:
+        """Record receipts of contents."""
+        await self._database.write(lambda transaction: uploads.note_uploads(transaction, addresses, rights))
+
+    async def upload_ends(self, addresses: Collection[ContentAddress], *, now_us: int) -> Mapping[ContentAddress, int]:
+        """Return when the receipts of contents end."""
+        return await self._database.read(lambda connection: uploads.upload_ends(connection, addresses, now_us))
 
     async def location_totals(self, *, package_id: str | None) -> tuple[int, int]:
         """Return the number of objects and their bytes."""

@@ -39,7 +39,16 @@ from artifactstore_protocols.messages import (
 from artifactstore_protocols.packages import ObjectsNotStored
 from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing
 
-__all__ = ["IngestedFile", "Steps", "batches", "ingest_command", "ingested", "links_and_directories", "runs"]
+__all__ = [
+    "IngestedFile",
+    "Steps",
+    "batches",
+    "ingest_command",
+    "ingested",
+    "links_and_directories",
+    "runs",
+    "stored_object",
+]
 
 _BATCH_BYTES = 64 << 20
 BATCHES_TOGETHER = 4
@@ -204,17 +213,21 @@ class Steps:
 
 def ingested(path: str, executable: bool, media_type: str, result: IngestResult) -> IngestedFile:
     """Return the stored file that a result of StorageActor describes."""
+    stored = stored_object(result)
+    return IngestedFile(file_entry(path, executable, media_type, result.size_bytes, stored.digest), stored)
+
+
+def stored_object(result: IngestResult) -> StoredObject:
+    """Return the proof that a content is durable, from the result that has it."""
     receipt = result.receipt
-    digest = result.digests.primary.raw
-    stored = StoredObject(
-        digest,
+    return StoredObject(
+        result.digests.primary.raw,
         result.digests.sha256.raw,
         result.size_bytes,
         Place(receipt.backend_id, receipt.object_key),
         receipt.retrieval_tier,
         receipt.restore_status,
     )
-    return IngestedFile(file_entry(path, executable, media_type, result.size_bytes, digest), stored)
 
 
 def ingest_command(

@@ -14,6 +14,7 @@ from artifactstore.registry.finding import FindingCalls
 from artifactstore.registry.history import HistoryCalls
 from artifactstore.registry.ingesting import IngestCalls
 from artifactstore.registry.keeping import KeepPolicyCalls
+from artifactstore.registry.pushing import PushCalls
 from artifactstore.registry.reads import PackageReads, event_store, package_reads
 from artifactstore.registry.retention import RetentionCalls
 from artifactstore.registry.schemas import SchemaCalls
@@ -35,6 +36,7 @@ __all__ = [
 
 class Registry(
     IngestCalls,
+    PushCalls,
     SchemaCalls,
     RetentionCalls,
     TagCalls,

@@ -21,6 +21,7 @@ from artifactstore_protocols.commands.objects import (
     RemoveObjects,
     ReplaceObjects,
     RetireObjects,
+    StoreObjects,
 )
 from artifactstore_protocols.commands.packages import (
     AnnotatePackage,
@@ -66,6 +67,7 @@ __all__ = [
     "SchemaCommand",
     "SetKeepPolicy",
     "SetTag",
+    "StoreObjects",
     "UnrequireSchema",
     "check_caller",
     "check_entries_bytes",

@@ -16,6 +16,7 @@ __all__ = [
     "RemoveObjects",
     "ReplaceObjects",
     "RetireObjects",
+    "StoreObjects",
 ]
 
 
@@ -103,6 +104,24 @@ class ReplaceObjects(Struct, frozen=True):
 
     Attributes:
         stored: proofs for 1 to `OBJECTS_MAX` new objects.
+    """
+
+    stored: tuple[StoredObject, ...]
+
+    def __post_init__(self) -> None:
+        check_tuple("stored objects", self.stored)
+        for stored in self.stored:
+            check_object(stored)
+
+
+class StoreObjects(Struct, frozen=True):
+    """A command that records objects that were stored for no package yet.
+
+    Contents that no package refers to start as condemned. The command always writes an event, so that the number of
+    events does not tell whether the store had the contents.
+
+    Attributes:
+        stored: proofs for 1 to `OBJECTS_MAX` objects.
     """
 
     stored: tuple[StoredObject, ...]

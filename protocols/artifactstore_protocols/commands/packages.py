@@ -86,12 +86,15 @@ class IngestFiles(Struct, frozen=True):
         stored: proofs for the contents of files that the log may not know yet, at most `ENTRIES_MAX`. Proofs that are
             not needed do no harm.
         on_existing: what to do with an entry whose path the package already has.
+        by_reference: whether the files name contents of the store. Then the number of events does not tell whether
+            other packages refer to the contents.
     """
 
     package_id: str
     entries: tuple[Entry, ...]
     stored: tuple[StoredObject, ...]
     on_existing: OnExisting
+    by_reference: bool = False
 
     def __post_init__(self) -> None:
         if type(self.entries) is not tuple or type(self.stored) is not tuple:
@@ -99,6 +102,8 @@ class IngestFiles(Struct, frozen=True):
         check_id("package id", self.package_id)
         if type(self.on_existing) is not OnExisting:
             raise InvalidValue("on_existing", str(self.on_existing)[:60], "use a member of OnExisting")
+        if self.by_reference and self.stored:
+            raise InvalidValue("by_reference", str(self.by_reference), "such a command brings no objects")
         if not 0 < len(self.entries) <= ENTRIES_MAX or len(self.stored) > ENTRIES_MAX:
             reason = f"a command has 1 to {ENTRIES_MAX} entries, and no more stored objects; send the rest in others"
             raise InvalidValue("entries", f"{len(self.entries)} entries, {len(self.stored)} objects", reason)

@@ -15,6 +15,7 @@ from artifactstore_protocols.commands.objects import (
     RemoveObjects,
     ReplaceObjects,
     RetireObjects,
+    StoreObjects,
 )
 from artifactstore_protocols.commands.packages import AnnotatePackage, CreatePackage, FinalizePackage, IngestFiles
 from artifactstore_protocols.commands.schemas import (
@@ -54,6 +55,7 @@ type Command = (
     | RecordFindings
     | RecordVerification
     | ReplaceObjects
+    | StoreObjects
     | RetireObjects
     | RemoveObjects
     | SetTag
@@ -131,8 +133,9 @@ def command_digest(command: Command, principal: str) -> str:
             asked = command.asked()
         case RecordFindings() | RecordVerification():
             asked = _asked_of_verification(command)
-        case ReplaceObjects():
-            asked = ["replace", [[each.digest, *each.place] for each in command.stored]]
+        case ReplaceObjects() | StoreObjects():
+            stored: list[RecordValue] = [[each.digest, *each.place] for each in command.stored]
+            asked = ["replace" if isinstance(command, ReplaceObjects) else "store", stored]
         case RetireObjects() | RemoveObjects():
             objects: list[RecordValue] = [list[RecordValue](place) for place in command.objects]
             asked = ["retire", command.cause, objects] if isinstance(command, RetireObjects) else ["remove", objects]

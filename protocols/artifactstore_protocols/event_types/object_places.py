@@ -53,7 +53,7 @@ def digest_at(place: Place) -> bytes:
 
 
 def places_codec[P: _Places](
-    name: str, make: Callable[..., P], fields: Mapping[str, frozenset[str] | None]
+    name: str, make: Callable[..., P], fields: Mapping[str, frozenset[str] | None], *, at_least: int = 1
 ) -> Codec[P]:
     """Return the codec of a payload that names places and has some texts.
 
@@ -61,6 +61,7 @@ def places_codec[P: _Places](
         name: the name of the event type.
         make: makes a payload from its fields.
         fields: the names of the texts, each with its allowed values; None allows any printable text.
+        at_least: the smallest number of places.
     """
     kinds = {"objects": frozenset({list}), **{field: frozenset({str}) for field in fields}}
 
@@ -76,7 +77,7 @@ def places_codec[P: _Places](
                 allowed is not None and texts[field] not in allowed
             ):
                 raise PayloadInvalid(name, f"it has another {field} than such an event can have")
-        return make(objects=places_in(name, cast("list[Any]", value["objects"])), **texts)
+        return make(objects=places_in(name, cast("list[Any]", value["objects"]), at_least=at_least), **texts)
 
     return Codec(encode, decode)
 
@@ -149,6 +150,8 @@ def place_updates(places: Iterable[Place], values: Mapping[str, Cell]) -> Iterab
 
 def describe(verb: str, payload: _Places, why: str = "") -> str:
     """Return a one-line description of the event for people."""
+    if not payload.objects:
+        return f"{verb} no objects{why}"
     backend_id, object_key = payload.objects[0]
     more = f" and {len(payload.objects) - 1} more objects" if len(payload.objects) > 1 else ""
     return f"{verb} {object_key} in {backend_id}{more}{why}"

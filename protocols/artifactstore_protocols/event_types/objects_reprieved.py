@@ -26,19 +26,20 @@ class ObjectsReprieved(Struct, frozen=True):
     """Condemned objects are live again. The event that uses them follows in the same command. The subject is `objects`.
 
     Attributes:
-        objects: 1 to 4,096 objects, each as a backend and a key.
+        objects: 0 to 4,096 objects, each as a backend and a key. There are none if a command that refers to contents
+            of the store finds all of them live.
     """
 
     objects: tuple[Place, ...]
 
 
-def reprieve_objects(contents: Iterable[bytes], state: LogState) -> ObjectsReprieved | None:
-    """Return the payload that reprieves every condemned object of some contents, or None.
+def reprieve_objects(contents: Iterable[bytes], state: LogState, *, always: bool = False) -> ObjectsReprieved | None:
+    """Return the payload that reprieves every condemned object of some contents, or None unless `always`.
 
     An object that the same command supersedes is reprieved, too. So no content in a package has a condemned object.
     """
     objects = _condemned(contents, state)
-    return ObjectsReprieved(objects) if objects else None
+    return ObjectsReprieved(objects) if objects or always else None
 
 
 def _condemned(contents: Iterable[bytes], state: LogState) -> tuple[Place, ...]:
@@ -66,7 +67,7 @@ def _rows(payload: ObjectsReprieved, _stored: "StoredEvent") -> Iterable[RowOper
 
 OBJECTS_REPRIEVED: Final = EventType(
     name=_NAME,
-    codec=object_places.places_codec(_NAME, ObjectsReprieved, {}),
+    codec=object_places.places_codec(_NAME, ObjectsReprieved, {}, at_least=0),
     subject=lambda _payload: OBJECTS,
     needs=object_places.needs,
     judge=_judge,

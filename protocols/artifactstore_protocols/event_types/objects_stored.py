@@ -21,9 +21,9 @@ from artifactstore_protocols.event_types.base import (
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, Digest
 from artifactstore_protocols.object_keys import first_key, first_key_of, parse_key
 from artifactstore_protocols.purging import ContentPurged
-from artifactstore_protocols.state import ContentState, LogState, Needs, PlaceState
+from artifactstore_protocols.state import ContentState, LogState, Needs, ObjectState, PlaceState
 from artifactstore_protocols.storage import RESTORE_NUMBERS, TIER_NUMBERS, RestoreStatus, RetrievalTier
-from artifactstore_protocols.views import CONTENTS, LOCATIONS, Put, PutIfAbsent, Row, RowOperation
+from artifactstore_protocols.views import CONTENTS, LOCATIONS, Cell, Put, PutIfAbsent, Row, RowOperation
 
 if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OBJECTS",
     "OBJECTS_STORED",
+    "UPLOADED",
     "ObjectsStored",
     "bytes_brought",
     "check_not_purged",
@@ -38,15 +39,20 @@ __all__ = [
     "new_objects",
     "superseded",
     "supersedes",
+    "unreferenced",
 ]
+
+UPLOADED: Final = "uploaded"
+"""The rule that condemns a content because it was stored for no package yet."""
 
 OBJECTS: Final = "objects"
 """The subject of every event about objects."""
 
 _NAME: Final = "v1.objects.stored"
 _FIELDS: Final = {"digest_algorithm": frozenset({str}), "places": frozenset({list}), "objects": frozenset({list})}
-_PLACE_FIELDS: Final = 3
+_PLACE_FIELDS: Final = 4
 _OBJECT_FIELDS: Final = 5
+_STATES: Final = frozenset({"live", "condemned"})
 
 
 class ObjectsStored(Struct, frozen=True):
@@ -54,12 +60,16 @@ class ObjectsStored(Struct, frozen=True):
 
     Attributes:
         digest_algorithm: the algorithm of the primary digests.
-        places: in the event, the backends of the objects with their retrieval tiers and restore statuses, each once.
-        objects: 1 to 256 objects, each with its content's digests and size, and its place.
+        places: in the event, the backends of the objects with their retrieval tiers, restore statuses and states, each
+            once.
+        objects: 0 to 256 objects, each with its content's digests and size, and its place. There are none if objects
+            were stored for no package and the log names all of them.
+        condemned: the primary digests of those contents that no package refers to. Their objects start as condemned.
     """
 
     digest_algorithm: str
     objects: tuple[StoredObject, ...]
+    condemned: frozenset[bytes] = frozenset()
 
 
 def new_objects(
@@ -121,6 +131,16 @@ def bytes_brought(new: Iterable[StoredObject], state: LogState) -> int:
     return sum(size for size, is_known in zip(sizes.values(), known, strict=True) if not is_known)
 
 
+def unreferenced(objects: Iterable[StoredObject], state: LogState) -> frozenset[bytes]:
+    """Return the contents of objects that no package refers to, and that have no live object."""
+    return frozenset(
+        each.digest
+        for each in objects
+        if not state.references_to(each.digest)
+        and all(held.state != "live" for held in state.places_of(each.digest).values())
+    )
+
+
 def superseded(new: Sequence[StoredObject], state: LogState) -> tuple[Place, ...]:
     """Return the objects that need not be kept once new objects of their contents are recorded."""
     found: dict[Place, None] = {}
@@ -135,7 +155,8 @@ def supersedes(later: Place, earlier: Place, state: LogState) -> bool:
     places = state.places_of(bytes.fromhex(parse_key(earlier.object_key)[0].digest.hex))
     if later == earlier or later not in places or earlier not in places:
         return False
-    if places[later].state != "live" or not places[later].is_usable:
+    states = places[later].state, places[earlier].state
+    if not places[later].is_usable or states == ("condemned", "live"):
         return False
     return _is_superseded(earlier, places[earlier], later)
 
@@ -157,14 +178,19 @@ def is_later_generation(place: Place, other: Place) -> bool:
 
 
 def _encode(payload: ObjectsStored) -> bytes:
-    places: dict[tuple[str, str, str], int] = {}
+    places: dict[tuple[str, str, str, str], int] = {}
     objects: list[list[RecordValue]] = []
     for digest, sha256, size_bytes, place, tier, restore in payload.objects:
-        number = places.setdefault((place.backend_id, tier, restore), len(places))
+        state = _state(payload, digest)
+        number = places.setdefault((place.backend_id, tier, restore, state), len(places))
         first = first_key_of(payload.digest_algorithm, digest.hex())
         key = None if place.object_key == first else place.object_key
         objects.append([digest, sha256, size_bytes, number, key])
     return _encoded(payload.digest_algorithm, places, objects)
+
+
+def _state(payload: ObjectsStored, digest: bytes) -> ObjectState:
+    return "condemned" if digest in payload.condemned else "live"
 
 
 def _encoded(algorithm: str, places: Iterable[Sequence[str]], objects: Sequence[Sequence[RecordValue]]) -> bytes:
@@ -179,8 +205,11 @@ def _decode(content: bytes) -> ObjectsStored:
     algorithm = cast("str", value["digest_algorithm"])
     places = cast("list[list[str]]", value["places"])
     if not all(type(each) is list and [type(part) for part in each] == [str] * _PLACE_FIELDS for each in places):
-        raise PayloadInvalid(_NAME, "a place is a backend, a retrieval tier and a restore status")
+        raise PayloadInvalid(_NAME, "a place is a backend, a retrieval tier, a restore status and a state")
+    if not {each[3] for each in places} <= _STATES:
+        raise PayloadInvalid(_NAME, "its objects are live or condemned")
     objects: list[StoredObject] = []
+    states: dict[bytes, str] = {}
     rows = cast("list[list[RecordValue]]", value["objects"])
     is_shortest = True
     for each in rows:
@@ -191,7 +220,9 @@ def _decode(content: bytes) -> ObjectsStored:
             raise PayloadInvalid(_NAME, "an object names a place, and a key or null")
         if type(digest) is not bytes or len(digest) != DIGEST_BYTES:
             raise PayloadInvalid(_NAME, "an object has a digest")
-        backend_id, tier, restore = places[number]
+        backend_id, tier, restore, state = places[number]
+        if states.setdefault(digest, state) != state:
+            raise PayloadInvalid(_NAME, "the objects of a content have one state")
         first = first_key_of(algorithm, digest.hex())
         is_shortest &= key != first
         place = Place(backend_id, first if key is None else cast("str", key))
@@ -207,11 +238,12 @@ def _decode(content: bytes) -> ObjectsStored:
         objects.append(stored)
     numbers = list(dict.fromkeys(each[3] for each in rows))
     is_shortest &= numbers == list(range(len(set(map(tuple, places))))) and len(numbers) == len(places)
-    reason = f"it has 1 to {OBJECTS_MAX} objects, and each place and key in its shortest form"
-    if not 0 < len(objects) <= OBJECTS_MAX:
+    reason = f"it has at most {OBJECTS_MAX} objects, and each place and key in its shortest form"
+    if len(objects) > OBJECTS_MAX:
         raise PayloadInvalid(_NAME, reason)
     require_shortest(_NAME, content, _encoded(algorithm, places, rows) if is_shortest else b"", reason)
-    return ObjectsStored(algorithm, tuple(objects))
+    condemned = frozenset(digest for digest, state in states.items() if state == "condemned")
+    return ObjectsStored(algorithm, tuple(objects), condemned)
 
 
 def _judge(payload: ObjectsStored, _stored: "StoredEvent", state: LogState) -> None:
@@ -219,15 +251,21 @@ def _judge(payload: ObjectsStored, _stored: "StoredEvent", state: LogState) -> N
     needed = {each.digest for each in payload.objects}
     if len(new_objects(payload.objects, state, needed)) != len(payload.objects):
         raise InvalidValue("objects", str(len(payload.objects)), "the log names some of them already, or later ones")
+    if not payload.condemned <= unreferenced(payload.objects, state):
+        raise InvalidValue("objects", str(len(payload.condemned)), "a package refers to some that are condemned")
 
 
 def _evolve(payload: ObjectsStored, stored: "StoredEvent", state: LogState) -> None:
-    held = PlaceState("intact", stored.sequence)
+    at_us = stored.event.recorded_at_us
+    held = {
+        "live": PlaceState("intact", stored.sequence),
+        "condemned": PlaceState("intact", stored.sequence, "condemned", at_us),
+    }
     for each in payload.objects:
         if each.digest not in state.contents:
             content = ContentState(payload.digest_algorithm, each.sha256, each.size_bytes)
             state.contents[each.digest] = content
-        state.set_place(each.digest, each.place, held)
+        state.set_place(each.digest, each.place, held[_state(payload, each.digest)])
 
 
 def _rows(payload: ObjectsStored, stored: "StoredEvent") -> Iterable[RowOperation]:
@@ -236,9 +274,12 @@ def _rows(payload: ObjectsStored, stored: "StoredEvent") -> Iterable[RowOperatio
     locations: list[Row] = []
     for digest, sha256, size_bytes, (backend_id, key), tier, restore in payload.objects:
         contents[digest] = (digest, algorithm, sha256, size_bytes, 0, sequence)
-        held = (TIER_NUMBERS[tier], RESTORE_NUMBERS[restore], "live", "intact", at_us, None, None, sequence, sequence)
+        since: tuple[Cell, ...] = ("live", "intact", at_us, None, None)
+        if digest in payload.condemned:
+            since = ("condemned", "intact", at_us, at_us, UPLOADED)
+        held = (TIER_NUMBERS[tier], RESTORE_NUMBERS[restore], *since, sequence, sequence)
         locations.append((digest, backend_id, key, *held))
-    return (PutIfAbsent(CONTENTS, tuple(contents.values())), Put(LOCATIONS, locations))
+    return (PutIfAbsent(CONTENTS, tuple(contents.values())), Put(LOCATIONS, locations)) if locations else ()
 
 
 OBJECTS_STORED: Final = EventType(

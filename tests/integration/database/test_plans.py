@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import CompoundSelect, Select, text
 
 from artifactstore.database.asyncio_core import AsyncConnection
+from artifactstore.database.bulk import lookup
 from artifactstore.database.collectable import collectable_page, retired_query, unreleased_page, waiting_queries
 from artifactstore.database.database import Database
 from artifactstore.database.keep_policies import next_name_query
@@ -27,6 +28,7 @@ from artifactstore.database.rare_names import endings_query, named_query, rare_q
 from artifactstore.database.schema import LIVE
 from artifactstore.database.stats import stats_queries
 from artifactstore.database.tokens import token_query
+from artifactstore.database.uploads import readable_query, receipt_query, usable_query
 from artifactstore.database.usage import name_usage_query, unique_usage_query
 from artifactstore.database.verification import due_query, files_with_content_query, state_queries
 from artifactstore.database.views import row_statements
@@ -247,6 +249,27 @@ async def test_the_files_with_a_content_are_counted_by_its_index(database: Datab
 async def test_gone_packages_that_hold_entries_are_found_by_an_index(database: Database) -> None:
     steps = await database.read(partial(plan_in_order, selected=unreleased_page(0, 100)))
     assert any("ix_artifact_packages_unreleased" in step for step in steps), steps
+
+
+READ_BY_A_PUSH = ("artifact_files", "artifact_packages", "storage_locations", "contents", "upload_receipts")
+
+
+async def test_what_a_push_may_refer_to_is_found_by_indexes(database: Database) -> None:
+    async def look(connection: AsyncConnection) -> list[str]:
+        name = connection.dialect.name
+        key = b"d" * 32, "ci", "p", 7
+        steps = await plan_in_order(connection, readable_query([b"d" * 32, b"e" * 32], ["night*", "a"]))
+        lookups = lookup(usable_query(name), [key[:1]]), lookup(receipt_query(name), [key])
+        for sql, values in (each for one in lookups for each in one.executions):
+            steps += await explained(connection, sql, values)
+        return steps
+
+    steps = await database.read(look)
+    for index in ("ix_artifact_files_digest_primary", "ix_storage_locations_key", "upload_receipts"):
+        assert any(index in step for step in steps), steps
+    for step in steps:
+        assert "Seq Scan" not in step, steps
+        assert not any(f"SCAN {table}" in step for table in READ_BY_A_PUSH), steps
 
 
 async def plan_in_order(

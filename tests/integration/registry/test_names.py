@@ -23,6 +23,9 @@ TAKERS = [
 BY_ID = {"delete_package", "place_hold", "set_retention", "extend_retention"}
 """What keeps a package or lets it go, and what changes that: a name could mean another package tomorrow."""
 
+PUSH = ("missing_objects", "store_objects", "add_entries")
+"""What fills an open package by reference."""
+
 
 def arguments(name: str, tree: Path, package: str) -> Mapping[str, object]:
     """What a method needs beside a package."""
@@ -37,6 +40,8 @@ def arguments(name: str, tree: Path, package: str) -> Mapping[str, object]:
         "reason": "a test",
         "retention": "long",
         "duration": "1d",
+        "contents": (),
+        "entries": (),
     }
     parameters = inspect.signature(getattr(Registry, name)).parameters.values()
     found = {each.name: needed[each.name] for each in parameters if each.default is each.empty and each.name in needed}
@@ -53,7 +58,7 @@ def arguments(name: str, tree: Path, package: str) -> Mapping[str, object]:
 
 def in_order(names: list[str]) -> list[str]:
     """Put files in, finalize, and then all that asks for a finalized package and takes a name."""
-    first = ["ingest_file", "ingest_directory", "finalize_package"]
+    first = ["ingest_file", "ingest_directory", *PUSH, "finalize_package"]
     return [*first, *(name for name in names if name not in first and name not in BY_ID)]
 
 
@@ -63,7 +68,7 @@ async def test_a_name_does_wherever_an_id_does(registry: Registry, tree: Path) -
     for name in in_order(TAKERS):
         await drain(getattr(registry, name)(**arguments(name, tree, "nightly")))
     for name in TAKERS:
-        if not name.startswith("ingest") and name not in BY_ID:  # it is finalized
+        if not name.startswith("ingest") and name not in {*PUSH, *BY_ID}:  # it is finalized
             await drain(getattr(registry, name)(**arguments(name, tree, created.package_id)))
     finalized = await registry.get_package("nightly")
     assert (finalized.package_id, finalized.status, finalized.files) == (created.package_id, "finalized", 2)

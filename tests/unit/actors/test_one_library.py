@@ -110,4 +110,4 @@ def test_a_store_is_opened_alike_everywhere(opening: Callable[..., object]) -> N
 def test_whatever_takes_a_package_calls_it_so() -> None:
     parameters = {name: list(inspect.signature(method).parameters) for name, method in public_methods(Registry).items()}
     assert [name for name, names in parameters.items() if "package_id" in names] == []
-    assert len([name for name, names in parameters.items() if "package" in names]) == 23
+    assert len([name for name, names in parameters.items() if "package" in names]) == 26

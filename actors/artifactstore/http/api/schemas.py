@@ -85,6 +85,7 @@ class Schemas:
         if name in self.components:
             return reference
         self.components[name] = {}  # a struct that contains itself refers to this place
+        is_input = kind.__struct_config__.forbid_unknown_fields
         about, described = _described(kind)
         hints = get_type_hints(kind, include_extras=True)
         properties: dict[str, Json] = {}
@@ -96,7 +97,7 @@ class Schemas:
             "type": "object",
             "description": about,
             "properties": properties,
-            "required": list(properties),
+            "required": [json_key(each.name) for each in fields(kind) if each.required or not is_input],
             "additionalProperties": False,
         }
         return reference

@@ -45,6 +45,7 @@ STATUSES: Final[Mapping[HTTPStatus, frozenset[str]]] = {
         {
             "AmbiguousPackage",
             "AnnotationsChanged",
+            "ContentsMissing",
             "IdempotencyConflict",
             "LinksLeadOut",
             "MetadataKeyTaken",
