@@ -44,6 +44,7 @@ PURE = {
     "typing",
     "unicodedata",
     # Of these modules, names that do no more.
+    "base64.b64decode",
     "base64.b64encode",
     "datetime.UTC",
     "datetime.datetime",

@@ -14,14 +14,22 @@ from artifactstore.registry.finding import FindingCalls
 from artifactstore.registry.history import HistoryCalls
 from artifactstore.registry.ingesting import IngestCalls
 from artifactstore.registry.keeping import KeepPolicyCalls
-from artifactstore.registry.reads import PackageReads, event_store, package_reads
+from artifactstore.registry.reads import PackageReads, event_store, object_root, package_reads
 from artifactstore.registry.retention import RetentionCalls
 from artifactstore.registry.schemas import SchemaCalls
 from artifactstore.registry.space import SpaceCalls
 from artifactstore.registry.tags import TagCalls
 from artifactstore.registry.tokens import TokenCalls
 
-__all__ = ["DEFAULT_PRINCIPAL", "PackageReads", "Registry", "StoreClosed", "event_store", "package_reads"]
+__all__ = [
+    "DEFAULT_PRINCIPAL",
+    "PackageReads",
+    "Registry",
+    "StoreClosed",
+    "event_store",
+    "object_root",
+    "package_reads",
+]
 
 
 class Registry(
