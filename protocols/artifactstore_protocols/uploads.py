@@ -98,7 +98,7 @@ class Checksum(Struct, frozen=True):
 
 
 class Destination(Struct, frozen=True):
-    """What becomes of the bytes of an upload.
+    """Where the bytes of an upload go, and as what.
 
     Attributes:
         package: what names the package.
@@ -121,7 +121,7 @@ class Upload(Struct, frozen=True):
     Attributes:
         upload_id: its id.
         principal: who began it. For others it is not there.
-        destination: what becomes of its bytes; `package` is the id of the package.
+        destination: where its bytes go; `package` is the id of the package.
         metadata: `Upload-Metadata` as the client sent it.
         length: the number of bytes that it will have; None if that is not known yet.
         deferred: whether its length was not known when it began.
@@ -220,7 +220,7 @@ def parse_metadata(text: str) -> dict[str, str]:
 
 
 def destination_of(metadata: Mapping[str, str]) -> Destination:
-    """Return what becomes of an upload, by the keys `package`, `path`, `media_type`, `executable` and `replace`.
+    """Return where the bytes of an upload go, by the keys `package`, `path`, `media_type`, `executable` and `replace`.
 
     Other keys are for the client itself.
 

@@ -30,11 +30,12 @@ from artifactstore.http.shortcut import HEADERS, Application, Receive, Scope, Se
 from artifactstore.http.streams import EventStreams
 from artifactstore.json_output import json_text, to_json
 from artifactstore.registry import Registry, event_store
+from artifactstore_protocols.api_version import API_VERSION, API_VERSION_HEADER, misfit_text
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.packages import PackageIdNeeded, PackageNotFound
 from artifactstore_protocols.records import PackageRecord
 from artifactstore_protocols.supervision import Refusal
-from artifactstore_protocols.tokens import Grant, Secret
+from artifactstore_protocols.tokens import Grant, Secret, TokenInvalid
 
 __all__ = ["Api", "Identify"]
 
@@ -48,6 +49,7 @@ _NO_PLACE: Final = "other"
 _SEQUENCE: Final = "Artifactstore-Sequence"
 """A header of answers to requests that change something: a later read with this `min_sequence` shows the change."""
 
+_VERSION: Final = API_VERSION_HEADER.lower()
 _DISCARDED_BYTES_MAX: Final = 64 << 10
 """The most bytes of a refused body that are read, so that the connection can serve the next request."""
 _FIELD: Final = re.compile(r"[$.`]([A-Za-z_]+)`")
@@ -96,14 +98,18 @@ class Api:
         counted = _Counted(send)
         try:
             await self._answer(scope, receive, counted)
+        except TokenInvalid as error:
+            if counted.status is not None:  # the token ended meanwhile, so the answer ends before its end
+                _logger.info("%s %s ended: its token is not valid any more", scope["method"], counted.place)
+                return
+            await self._refused(scope, counted, _problem_for(error, scope["method"]))
         except Exception as error:
             problem = _problem_for(error, scope["method"])
             if counted.status is not None or problem.status is HTTPStatus.INTERNAL_SERVER_ERROR:
                 _logger.exception("%s %s failed", scope["method"], counted.place)
             if counted.status is not None:
                 raise  # the connection ends, so the client sees that the answer is not whole
-            await body_of(scope).discard(_DISCARDED_BYTES_MAX)
-            await _refuse(scope, counted, problem)
+            await self._refused(scope, counted, problem)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             facts = facts_of(scope)
@@ -111,12 +117,18 @@ class Api:
             if counted.status is not None:
                 self._counts.count(counted.place, method, counted.status, facts.token)
 
+    async def _refused(self, scope: Scope, send: "_Counted", problem: Problem) -> None:
+        await body_of(scope).discard(_DISCARDED_BYTES_MAX)
+        await _refuse(scope, send, problem)
+
     async def _answer(self, scope: Scope, receive: Receive, send: "_Counted") -> None:
         headers = _headers(scope)
         registry, secret = self._given(headers)
         grant = await self._identify(registry, secret)
         facts = facts_of(scope)
         facts.token = grant.name
+        if (misfit := misfit_text(headers.get(_VERSION, str(API_VERSION)), side="client")) is not None:
+            raise Problem(HTTPStatus.BAD_REQUEST, "api_version_refused", misfit)
         path = raw_path(scope["raw_path"])
         if path == OPENAPI_PATH:
             send.place = OPENAPI_PATH
@@ -187,7 +199,7 @@ class Api:
 
 
 class _Counted:
-    """An ASGI `send` that remembers the status, and the route as it is counted."""
+    """An ASGI `send` that remembers the status, and the route as it is counted, and adds the version of the API."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -197,6 +209,8 @@ class _Counted:
     async def __call__(self, event: dict[str, Any]) -> None:
         if event["type"] == "http.response.start":
             self.status = event["status"]
+            version = _VERSION.encode(), str(API_VERSION).encode()
+            event = {**event, "headers": [*event["headers"], version]}
         await self._send(event)
 
 

@@ -91,6 +91,10 @@ _PROBLEM: Final[Schema] = {
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "code": {"type": "string", "pattern": "^[a-z0-9_]+$", "description": "A stable name, for programs."},
         "detail": {"type": "string", "description": "What is wrong, and what to do, for people."},
+        "details": {
+            "type": "object",
+            "description": "The values in the detail, by the fields of the error.",
+        },
     },
     "required": [each for each in PROBLEM_MEMBERS if each != "code"],
 }

@@ -9,14 +9,16 @@ from typing import Final
 
 from artifactstore.database.errors import OutcomeUnknown
 from artifactstore.http.api.statuses import status_of
-from artifactstore.json_output import json_text
+from artifactstore.json_output import Json, json_text, to_json
 from artifactstore_protocols.error_codes import code_of
 from artifactstore_protocols.supervision import AskError, Refusal
 
-__all__ = ["INTERNAL_DETAIL", "PROBLEM_MEMBERS", "Problem", "problem_of"]
+__all__ = ["INTERNAL_DETAIL", "NO_DETAILS", "PROBLEM_MEMBERS", "Problem", "problem_of"]
 
 PROBLEM_MEMBERS: Final = ("type", "title", "status", "code", "detail")
 """The members of every problem, in their order."""
+
+NO_DETAILS: Final[Mapping[str, Json]] = {}
 
 _AGAIN_AFTER_S: Final = "5"
 _TYPE: Final = "urn:artifactstore:problem:"
@@ -40,11 +42,19 @@ class Problem(Exception):
         code: the stable code.
         detail: what is wrong, and what to do.
         headers: further headers of the answer.
+        details: the fields of the library's error, which its message shows too; empty if it has none.
     """
 
-    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        details: Mapping[str, Json] = NO_DETAILS,
+    ) -> None:
         super().__init__(detail)
-        self.status, self.code, self.detail = status, code, detail
+        self.status, self.code, self.detail, self.details = status, code, detail, details
         self.headers = dict(headers or {})
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             self.headers.setdefault("Retry-After", _AGAIN_AFTER_S)
@@ -54,16 +64,18 @@ class Problem(Exception):
         """The problem as JSON."""
         title = self.code.replace("_", " ").capitalize()
         values = (f"{_TYPE}{self.code}", title, int(self.status), self.code, self.detail)
-        return f"{json_text(dict(zip(PROBLEM_MEMBERS, values, strict=True)))}\n".encode()
+        members: dict[str, Json] = dict(zip(PROBLEM_MEMBERS, values, strict=True))
+        if self.details:
+            members["details"] = self.details
+        return f"{json_text(members)}\n".encode()
 
 
 def problem_of(error: Refusal, method: str = "GET") -> Problem:
     """Return the problem for an error of the library, in the answer to a request with this method."""
-    status = status_of(type(error))
-    detail = str(error)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        detail = _DETAILS.get(status, INTERNAL_DETAIL)
+    status, code = status_of(type(error)), code_of(type(error).__name__)
     unknown = isinstance(error, AskError) and error.may_have_taken_effect
     if method not in _READING and (unknown or isinstance(error, OutcomeUnknown)):
-        detail = _UNKNOWN_DETAIL
-    return Problem(status, code_of(type(error).__name__), detail)
+        return Problem(status, code, _UNKNOWN_DETAIL)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Problem(status, code, _DETAILS.get(status, INTERNAL_DETAIL))
+    return Problem(status, code, str(error), details={name: to_json(value) for name, value in error.fields().items()})

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, TypeAliasType, Union, get_arg
 from msgspec import NODEFAULT, Meta, Struct
 from msgspec.structs import fields
 
-from artifactstore.json_output import Json
+from artifactstore.json_output import Json, json_key
 from artifactstore_protocols.metadata import Metadata, MetadataValue
 
 __all__ = ["Schema", "Schemas"]
@@ -88,10 +88,8 @@ class Schemas:
         hints = get_type_hints(kind, include_extras=True)
         properties: dict[str, Json] = {}
         for each in fields(kind):
-            if each.name.endswith(_TIME_FIELD):
-                key, schema = each.name.removesuffix("_us"), self._of_time(hints[each.name])
-            else:
-                key, schema = each.name, self.of(hints[each.name])
+            of_field = self._of_time if each.name.endswith(_TIME_FIELD) else self.of
+            key, schema = json_key(each.name), of_field(hints[each.name])
             properties[key] = {**schema, "description": described[each.name]} if each.name in described else schema
         self.components[name] = {
             "type": "object",
