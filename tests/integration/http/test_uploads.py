@@ -4,11 +4,13 @@ import errno
 import hashlib
 import os
 from base64 import b64encode
+from pathlib import Path
 
 import pytest
 import trio
 
 from artifactstore import Settings
+from artifactstore.doctor import examine, inspect_store
 from artifactstore.http import app
 from artifactstore.http.jobs import service_jobs
 from artifactstore.ids import new_id, now_us
@@ -443,11 +445,21 @@ async def connect_sending(tus: Uploader, target: str) -> trio.abc.Stream:
     return stream
 
 
-async def test_collection_and_the_doctor_leave_uploads_alone(tus: Uploader, settings: Settings) -> None:
+async def test_collection_backup_and_the_doctor_leave_uploads_alone(
+    tus: Uploader, settings: Settings, tmp_path: Path
+) -> None:
     registry = tus.api.service.registry
     target = await tus.begin(length=6)
     await tus.send(target, 0, b"abc")
-    report = await registry.collect_garbage(grace_s=0)
-    assert report.failures == ()
+    environment = {
+        "ARTIFACTSTORE_DATABASE_URL": settings.database_url,
+        "ARTIFACTSTORE_STORAGE_LOCAL_ROOT": str(settings.storage_local_root),
+    }
+    report = await registry.collect_garbage(grace_s=0, orphan_age_s=0)
+    assert (report.failures, report.deleted.objects) == ((), 0)
+    before = await trio.to_thread.run_sync(lambda: examine(inspect_store(environment, lock_wait_s=0)))
+    await registry.backup(tmp_path / "backup")
+    assert list((tmp_path / "backup").rglob("*.part")) == []
     assert (await tus.send(target, 3, b"def")).status == 204
     assert await stored(tus) == b"abcdef"
+    assert [each for each in before if "uploads" in str(each)] == []
