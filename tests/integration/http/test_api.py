@@ -76,7 +76,7 @@ async def test_the_document_is_valid_and_has_every_route(api: Described) -> None
 
 
 async def test_every_route_asks_every_token_for_its_scope_and_its_globs(filled: Described) -> None:
-    uploads = {}
+    uploads: dict[str, str] = {}
     for who, package in (("write", "a-0"), ("all", "b-0")):
         await filled.service.registry.create_package(package)
         uploads[package] = (await Uploader(filled, who).begin(package)).rpartition("/")[2]

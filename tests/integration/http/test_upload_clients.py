@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 from tusclient.client import TusClient
+from tusclient.uploader.uploader import Uploader
 
 from artifactstore import Settings
 from integration.http.serving import GUARD_S, Service, serving
@@ -33,7 +34,7 @@ async def test_tuspy_breaks_off_and_continues_after_a_restart(settings: Settings
     def upload(url: str, secret: str, target: str | None, stop_at: int | None) -> str:
         client = TusClient(f"{url}/v1/uploads", headers={"Authorization": f"Bearer {secret}"})
         with (tmp_path / "big.bin").open("rb") as file:
-            uploader = client.uploader(
+            uploader: Uploader = client.uploader(  # pyright: ignore[reportUnknownMemberType] - its types are loose
                 file_stream=file,
                 chunk_size=700_000,
                 metadata=METADATA,
