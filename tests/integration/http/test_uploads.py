@@ -61,7 +61,7 @@ async def test_a_file_arrives_in_parts_and_is_in_the_package_with_the_last_byte(
 
 async def test_an_empty_file_is_complete_at_once(tus: Uploader) -> None:
     created = await tus.create(length=0)
-    assert (created.status, created.json["file"]["size_bytes"]) == (201, 0)
+    assert (created.status, created.json["file"]["bytes"]) == (201, 0)
     assert await stored(tus) == b""
     assert await tus.offset(created.headers["location"]) == 0
 
@@ -394,7 +394,7 @@ async def test_the_other_server_of_a_store_is_told_to_wait(tus: Uploader, settin
             assert (await tus.rest(stream)).status == 204
         assert await other.offset(target) == len(BIG)
         assert (await other.send(target, len(BIG), b"end")).status == 204
-        assert (await tus.ask("GET", target)).json["file"]["size_bytes"] == len(BIG) + 3
+        assert (await tus.ask("GET", target)).json["file"]["bytes"] == len(BIG) + 3
 
 
 async def test_a_full_device_is_told_and_loses_nothing(tus: Uploader, monkeypatch: pytest.MonkeyPatch) -> None:
