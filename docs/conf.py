@@ -86,6 +86,7 @@ docs/how-to/reading-packages
 docs/how-to/http-files
 docs/how-to/http-writing
 docs/how-to/http-push
+docs/how-to/http-uploads
 docs/how-to/keeping
 docs/how-to/embedding
 docs/how-to/ci

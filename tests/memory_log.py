@@ -189,7 +189,7 @@ class MemoryLog:
                 return found(*step.objects, as_of=len(self.events))
             case Verify():
                 return self._verified(step)
-            case Condemn() | Retire() | Remove() | Replace() | Upload() | Purge():
+            case Retire() | Remove() | Replace() | Upload() | Purge():
                 return _of_objects(step)
 
     def _verified(self, step: Verify) -> RecordVerification:

@@ -108,6 +108,7 @@ if TYPE_CHECKING:
     )
     from artifactstore_protocols.paths import PathRefused
     from artifactstore_protocols.purging import ContentPurged, PurgeUnconfirmed
+    from artifactstore_protocols.pushing import ContentsMissing
     from artifactstore_protocols.redaction import (
         ManifestRedacted,
         OpenPackages,
@@ -147,7 +148,6 @@ if TYPE_CHECKING:
     )
     from artifactstore_protocols.tokens import TokenInvalid, TokenNameTaken, TokenNotFound
     from artifactstore_protocols.unfinished_import import ImportUnfinished
-    from artifactstore_protocols.uploads import ContentsMissing
 
 __all__ = [
     "ActorCrashed",
@@ -313,7 +313,7 @@ _MODULES = (
     "artifactstore_protocols.storage",
     "artifactstore_protocols.supervision",
     "artifactstore_protocols.tokens",
-    "artifactstore_protocols.uploads",
+    "artifactstore_protocols.pushing",
     "artifactstore.database.asyncio_thread",
     "artifactstore.database.errors",
     "artifactstore.ingest.actor",

@@ -26,8 +26,7 @@ from artifactstore_protocols.events import Committed
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
 from artifactstore_protocols.messages import StorageRole, StoreFiles
 from artifactstore_protocols.packages import ObjectsNotStored, PackageFinalizedAlready
-from artifactstore_protocols.storage import Place
-from artifactstore_protocols.uploads import (
+from artifactstore_protocols.pushing import (
     UPLOADED_BYTES_MAX,
     AddedEntries,
     ContentsMissing,
@@ -36,6 +35,7 @@ from artifactstore_protocols.uploads import (
     UploadRights,
     added_entry,
 )
+from artifactstore_protocols.storage import Place
 
 __all__ = ["Push"]
 

@@ -20,6 +20,7 @@ from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.manifest import Entry, ManifestReceipt
 from artifactstore_protocols.package_listing import EntryListing, EntryPage, PackageListing
 from artifactstore_protocols.purging import PurgedContent
+from artifactstore_protocols.pushing import UploadRights
 from artifactstore_protocols.records import (
     FileRecord,
     Hold,
@@ -38,7 +39,6 @@ from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.token_records import StoredToken, TokenFrame
 from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
-from artifactstore_protocols.uploads import UploadRights
 from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
 
 __all__ = ["READ_BYTES_MAX", "CommandOutcome", "EventStore", "Location", "LogReading", "PackageContents"]

@@ -16,7 +16,7 @@ __all__ = ["check_object_key", "first_key", "first_key_of", "latest_key", "next_
 
 _KEY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}(/[a-z0-9][a-z0-9._-]{0,254})*")
 _KEY_CHARS_MAX: Final = 1024
-_RESERVED_PARTS: Final = frozenset({"artifactstore-root", "small", "tmp"})
+_RESERVED_PARTS: Final = frozenset({"artifactstore-root", "small", "tmp", "uploads"})
 _CONTENT_KEY: Final = re.compile(r"(?P<algorithm>[^/]+)/../../(?P<hex>[0-9a-f]+)(\.g(?P<generation>[1-9][0-9]{0,8}))?")
 _SHOWN_CHARS: Final = 80
 
@@ -73,7 +73,7 @@ def check_object_key(object_key: str) -> None:
     A key has one or more parts, joined by `/`. A part has 1 to 255 characters: lower-case ASCII letters, digits, `.`,
     `_` and `-`. It begins with a letter or a digit. A key has at most 1,024 characters. So a key cannot contain `..`,
     and cannot be an absolute path, have a drive letter, name a hidden file, or differ from another key only by case.
-    Keys that begin with the part `artifactstore-root`, `small` or `tmp` are reserved for the backends.
+    Keys that begin with `artifactstore-root`, `small`, `tmp` or `uploads` as their first part are reserved.
 
     Raises:
         KeyRefused: the key breaks one of these rules.
@@ -84,4 +84,4 @@ def check_object_key(object_key: str) -> None:
         reason = "join parts of [a-z0-9._-], a letter or digit first, by single slashes"
         raise KeyRefused(object_key[:_SHOWN_CHARS], reason)
     if (part := object_key.partition("/")[0]) in _RESERVED_PARTS:
-        raise KeyRefused(object_key[:_SHOWN_CHARS], f"keys below {part!r} belong to the backend")
+        raise KeyRefused(object_key[:_SHOWN_CHARS], f"keys below {part!r} are reserved")

@@ -25,6 +25,7 @@ from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.package_listing import EntryListing, EntryPage, PackageFilter, PackageListing
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.purging import PurgedContent
+from artifactstore_protocols.pushing import RECEIPT_US, UploadRights
 from artifactstore_protocols.records import (
     FileRecord,
     Hold,
@@ -44,7 +45,6 @@ from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.token_records import StoredToken, TokenFrame
 from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.unfinished_import import ImportRun, admit_import, after_import
-from artifactstore_protocols.uploads import RECEIPT_US, UploadRights
 from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
 from artifactstore_protocols.views import RowOperation
 from package_queries import find_among, select_entries, select_page

@@ -25,7 +25,7 @@ from artifactstore.database.queries.objects import IS_CURRENT
 from artifactstore.database.schema import LIVE, upload_receipts
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.package_listing import PackageFilter
-from artifactstore_protocols.uploads import RECEIPT_US, UploadRights
+from artifactstore_protocols.pushing import RECEIPT_US, UploadRights
 from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES
 
 __all__ = ["note_uploads", "readable_query", "receipt_query", "referable_contents", "upload_ends", "usable_query"]

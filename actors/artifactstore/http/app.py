@@ -21,6 +21,7 @@ from artifactstore.http.api.application import Api, Identify
 from artifactstore.http.api.identity import identify_token
 from artifactstore.http.api.model import UploadLimits
 from artifactstore.http.api.table import ROUTES
+from artifactstore.http.api.upload_turns import Uploads
 from artifactstore.http.gate import Gate
 from artifactstore.http.hosts import Hosts
 from artifactstore.http.metrics import METRICS_CONTENT_TYPE, RequestCounts, Sources, exposition
@@ -29,11 +30,13 @@ from artifactstore.http.page import ASSETS, PAGE, TEMPLATES, view_of
 from artifactstore.http.problems import problem, problem_of
 from artifactstore.http.shortcut import HEADERS, Application, Measure, Receive, Scope, Send, Shortcut, render
 from artifactstore.http.streams import EventStreams
+from artifactstore.http.tus import Tus
 from artifactstore.ids import now_us
 from artifactstore.json_output import Json, json_text, to_json
 from artifactstore.registry import Registry
 from artifactstore_protocols.events import SEQUENCE_MAX, parse_sequence
 from artifactstore_protocols.records import HealthReport
+from artifactstore_protocols.resumable_uploads import RESUMABLE_LIMITS
 from artifactstore_protocols.supervision import Refusal, SupervisorSnapshot
 
 __all__ = ["make_app"]
@@ -114,8 +117,8 @@ def make_app(
     # Quart documents this assignment for middleware; a type checker rejects an assignment to a method.
     ordinary = cast("Application", app.asgi_app)
     shortcut = Shortcut(_ended(ordinary), measure, counts)
-    api = Api(shortcut, ROUTES, registry, identify, streams, counts, limits)
-    app.asgi_app = cast("Any", Gate(api, hosts or Hosts(), counts))  # type: ignore[method-assign]
+    api = Api(shortcut, ROUTES, registry, identify, streams, Uploads(RESUMABLE_LIMITS), counts, limits)
+    app.asgi_app = cast("Any", Tus(Gate(api, hosts or Hosts(), counts)))  # type: ignore[method-assign]
     return app
 
 

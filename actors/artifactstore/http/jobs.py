@@ -1,18 +1,26 @@
-"""The jobs that a service repeats: recording the clock, and what settings ask for: expiry, collection, verification."""
+"""The jobs that a service repeats: recording the clock, the expiry of uploads, and what settings ask for."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 from artifactstore.config import Settings
+from artifactstore.environment import in_thread
 from artifactstore.http.maintenance import Job, JobResult
+from artifactstore.ids import now_us
+from artifactstore.places import absolute
 from artifactstore.registry import Registry
+from artifactstore.upload_files import UploadFiles
 from artifactstore_protocols.expiry import OBSERVED_EVERY_US
 
 __all__ = ["VERIFIED_AGE_S", "service_jobs"]
 
 VERIFIED_AGE_S: Final = 30 * 86_400
 """A service verifies the objects that nothing has read for so many seconds: 30 days."""
+
+_UPLOADS_EVERY_S: Final = 600.0
+"""The seconds between removals of expired uploads. They hold no memory and no lock, so an hour would do as well."""
 
 _HOUR_S: Final = 3600.0
 _HOUR_US: Final = 3_600_000_000
@@ -40,7 +48,13 @@ def service_jobs(settings: Settings, registry: Callable[[], Registry | None]) ->
         job("gc", settings.gc_hours, _collect),
         job("verify", settings.verify_hours, _verify),
     )
-    return tuple(each for each in jobs if each.every_s)
+    root = absolute("storage root", settings.storage_local_root)
+    sweep = Job("uploads", _UPLOADS_EVERY_S, partial(_sweep_uploads, UploadFiles(root)), first_s=0)
+    return (*(each for each in jobs if each.every_s), sweep)
+
+
+async def _sweep_uploads(files: UploadFiles) -> JobResult:
+    return JobResult(f"{await in_thread(partial(files.sweep, now_us()))} uploads expired")
 
 
 async def _observe_clock(registry: Registry) -> JobResult:

@@ -43,11 +43,13 @@ class Job(Struct, frozen=True):
         name: the name for logs, and of the task that `artifactstore actors` shows.
         every_s: the seconds from the end of one run to the start of the next.
         run: does the work once.
+        first_s: the seconds from the start of the service to the first run, unless `every_s` is less.
     """
 
     name: str
     every_s: float
     run: Callable[[], Awaitable[JobResult]]
+    first_s: float = FIRST_RUN_S
 
 
 class Maintenance(Actor[MaintenanceRole]):
@@ -66,7 +68,7 @@ class Maintenance(Actor[MaintenanceRole]):
             self.context.start_child(job.name, self._repeat, job)
 
     async def _repeat(self, job: Job) -> None:
-        await trio.sleep(min(job.every_s, FIRST_RUN_S))
+        await trio.sleep(min(job.every_s, job.first_s))
         while True:
             try:
                 text, is_well = await job.run()

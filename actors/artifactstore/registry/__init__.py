@@ -15,7 +15,7 @@ from artifactstore.registry.history import HistoryCalls
 from artifactstore.registry.ingesting import IngestCalls
 from artifactstore.registry.keeping import KeepPolicyCalls
 from artifactstore.registry.pushing import PushCalls
-from artifactstore.registry.reads import PackageReads, event_store, package_reads
+from artifactstore.registry.reads import PackageReads, event_store, object_root, package_reads
 from artifactstore.registry.retention import RetentionCalls
 from artifactstore.registry.schemas import SchemaCalls
 from artifactstore.registry.space import SpaceCalls
@@ -29,6 +29,7 @@ __all__ = [
     "StoreClosed",
     "TagWrites",
     "event_store",
+    "object_root",
     "package_reads",
     "tag_writes",
 ]

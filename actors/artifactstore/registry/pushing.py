@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from artifactstore.arguments import checked
 from artifactstore.registry.base import DEFAULT_PRINCIPAL, StoreCalls
-from artifactstore_protocols.uploads import AddedEntries, NewEntry, UploadedContent
+from artifactstore_protocols.pushing import AddedEntries, NewEntry, UploadedContent
 
 if TYPE_CHECKING:
     from artifactstore.pushing import Push

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import NamedTuple
 
 from artifactstore.registry.base import StoreCalls
@@ -12,7 +13,7 @@ from artifactstore_protocols.purging import ContentPurged
 from artifactstore_protocols.records import FileRecord
 from artifactstore_protocols.storage import StorageError
 
-__all__ = ["PackageReads", "event_store", "package_reads"]
+__all__ = ["PackageReads", "event_store", "object_root", "package_reads"]
 
 
 class PackageReads(NamedTuple):
@@ -57,6 +58,18 @@ def package_reads(registry: StoreCalls) -> PackageReads:
         chosen,
         check,
     )
+
+
+def object_root(registry: StoreCalls) -> Path:
+    """Return the directory below which the service keeps the bytes of uploads.
+
+    Raises:
+        TypeError: the objects of this store are not in a local directory. No command serves such a store.
+    """
+    root = registry._root  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of the class above
+    if root is None:
+        raise TypeError("a store without a local object root serves no uploads")
+    return root
 
 
 def event_store(registry: StoreCalls) -> EventStore:

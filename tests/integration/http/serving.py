@@ -17,7 +17,7 @@ from artifactstore.http.server import BoundAddresses, HttpRole
 from artifactstore.open import open_store
 from artifactstore.supervision import ActorRef
 
-__all__ = ["GUARD_S", "LOOPBACK", "Answer", "Service", "ask", "connect", "read_events", "serving", "talk"]
+__all__ = ["GUARD_S", "LOOPBACK", "Answer", "Service", "answer_to", "ask", "connect", "read_events", "serving", "talk"]
 
 GUARD_S = 60
 """Ends a test that waits for what will not come."""
@@ -97,10 +97,11 @@ async def ask(
         stream = await connect(url, context)
         async with stream:
             await stream.send_all(request(target, method, headers) + body)
-            return await _answer(stream, method)
+            return await answer_to(stream, method)
 
 
-async def _answer(stream: trio.abc.Stream, method: str) -> Answer:
+async def answer_to(stream: trio.abc.Stream, method: str) -> Answer:
+    """The answer to a request with this method that was sent."""
     client = h11.Connection(h11.CLIENT)
     client.send(h11.Request(method=method, target="/", headers=[("Host", "store")]))
     client.send(h11.EndOfMessage())

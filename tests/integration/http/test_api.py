@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -21,6 +22,7 @@ from artifactstore.http.api.routing import openapi_path
 from artifactstore.http.api.table import ROUTES
 from artifactstore.http.api.tagging import TagTarget
 from artifactstore.http.streams import STREAMS_MAX, EventStreams
+from artifactstore.ids import new_id
 from artifactstore.json_output import to_json
 from artifactstore.registry import Registry
 from artifactstore_protocols import manifest
@@ -30,6 +32,7 @@ from artifactstore_protocols.records import PackageRecord
 from artifactstore_protocols.tokens import SCOPES
 from integration.http.described import Described, bearer, path_of
 from integration.http.serving import GUARD_S, Answer, ask, connect, read_events, request
+from integration.http.uploading import PART, VERSION, Uploader
 from integration.registry.samples import add, whole_log
 
 INSIDE = {"package": "a-1", "tag": "on-a", "path": "x/y.txt"}
@@ -78,27 +81,38 @@ async def test_every_route_asks_every_token_for_its_scope_and_its_globs(filled: 
     registry = filled.service.registry
     package_id = (await registry.get_package("a-1")).package_id
     hold = {"hold": (await registry.place_hold(package_id, reason="a test")).hold_id}
+    uploads: dict[str, str] = {}
+    for name, package in (("write", "a-0"), ("all", "b-0")):
+        await registry.create_package(package)
+        uploads[package] = (await Uploader(filled, name).begin(package)).rpartition("/")[2]
+    in_ours, in_theirs = {"upload": uploads["a-0"]}, {"upload": uploads["b-0"]}
     everyone = [None, "ast_0", *SCOPES]
     for route, who in product(ROUTES, everyone):
         case = f"{in_table(route)} with {who}"
         query = "?reason=x" if route.query is DeleteQuery else ""
         exact = {"package": package_id} if route.named == "id" else {}
-        inside = path_of(route.template, INSIDE | hold | exact)
-        outside, nowhere = (f"{path_of(route.template, each | hold)}{query}" for each in (OUTSIDE, NOWHERE))
-        answer = await filled.ask(inside, who, method=route.method)
+        inside = path_of(route.template, INSIDE | hold | exact | in_ours)
+        outside, nowhere = (
+            f"{path_of(route.template, each | hold)}{query}"
+            for each in (OUTSIDE | in_theirs, NOWHERE | {"upload": new_id()})
+        )
+        ask = partial(filled.ask, method=route.method, headers=(VERSION, PART, ("Upload-Offset", "0")))
+        answer = await ask(inside, who)
         if who not in SCOPES:
             assert answer.status == 401, case
             assert answer.headers["www-authenticate"].startswith("Bearer"), case
             continue
         if route.scope not in {None, who}:
             assert (answer.status, answer.json["code"]) == (403, "scope_missing"), case
-            assert answer.body == (await filled.ask(outside, who, method=route.method)).body, case
+            assert answer.body == (await ask(outside, who)).body, case
             continue
         assert answer.status not in {401, 403, 404}, case
         if "{" in route.template and who != "admin":
             sent = {"package": "a-1"} if route.body == {JSON: TagTarget} else None
+            headers = () if sent else (VERSION, PART, ("Upload-Offset", "0"))
             hidden, missing = [
-                await filled.ask(each, who, method=route.method, sent=sent) for each in (outside, nowhere)
+                await filled.ask(each, who, method=route.method, sent=sent, headers=headers)
+                for each in (outside, nowhere)
             ]
             refused = 404 if sent is None else 403  # a new tag needs a name that the globs of the token match
             assert (hidden.status, missing.status) == (refused, refused), case
@@ -531,9 +545,11 @@ async def test_a_wrong_request_is_refused_with_a_stable_code(filled: Described) 
 
 
 async def test_head_is_get_without_a_body(filled: Described) -> None:
+    await filled.service.registry.create_package("a-0")
+    upload = (await Uploader(filled, "all").begin("a-0")).rpartition("/")[2]
     for route in (each for each in ROUTES if each.method == "GET"):
-        path = path_of(route.template, INSIDE)
-        got, head = await filled.ask(path), await filled.ask(path, method="HEAD")
+        path = path_of(route.template, {**INSIDE, "upload": upload})
+        got, head = [await filled.ask(path, method=method, headers=(VERSION,)) for method in ("GET", "HEAD")]
         assert (head.status, head.headers["content-type"]) == (got.status, got.headers["content-type"]), path
         assert head.headers.get("content-length") == got.headers.get("content-length"), path
     assert (await filled.ask("/v1/packages/c-1", method="HEAD")).status == 404

@@ -19,10 +19,10 @@ from integration.registry.samples import add, object_file, settings_in
 
 async def test_a_service_has_only_the_jobs_that_its_settings_ask_for(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    assert [job.name for job in service_jobs(settings, lambda: None)] == ["clock"]
+    assert [job.name for job in service_jobs(settings, lambda: None)] == ["clock", "uploads"]
     wanted = replace(settings, gc_hours=2, verify_hours=24)
     jobs = [(job.name, job.every_s) for job in service_jobs(wanted, lambda: None)]
-    assert jobs == [("clock", 3600), ("gc", 7200), ("verify", 86400)]
+    assert jobs == [("clock", 3600), ("gc", 7200), ("verify", 86400), ("uploads", 600)]
     assert (await service_jobs(wanted, lambda: None)[0].run()).text == "the store is not open"
     http = ActorRef[HttpRole]("http")
     for each, children in ((None, ["http"]), (wanted, ["http", "maintenance"])):
@@ -42,7 +42,7 @@ async def test_jobs_let_packages_go_collect_them_and_find_damage(
             await add(registry, package, "a", package.encode())
             await registry.finalize_package(package)
         await registry.set_keep_policy("nightly", KeepRules(last=1))
-        _clock, expire, collect, verify = service_jobs(settings, lambda: registry)
+        _clock, expire, collect, verify, _uploads = service_jobs(settings, lambda: registry)
         assert await expire.run() == ("0 packages expired, and 1 by keep policies", True)
         assert (await collect.run()).is_well
         report = await registry.collect_garbage(dry_run=True)

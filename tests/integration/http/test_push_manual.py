@@ -11,7 +11,7 @@ from artifactstore.http.api.pushing import ENTRIES_AT_ONCE, OBJECTS_AT_ONCE, PUS
 from artifactstore.http.api.routing import match, openapi_path
 from artifactstore.http.api.table import ROUTES
 from artifactstore.testing.backend_conformance import address_of
-from artifactstore_protocols.uploads import RECEIPT_US, UPLOADED_BYTES_MAX
+from artifactstore_protocols.pushing import RECEIPT_US, UPLOADED_BYTES_MAX
 from documents import ROOT, blocks, named, rows
 from integration.http.serving import GUARD_S, Service
 from integration.http.test_api_manual import targets

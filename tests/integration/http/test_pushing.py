@@ -15,7 +15,7 @@ from artifactstore.http.api.pushing import CBOR_SEQUENCE, ENTRIES_AT_ONCE, OBJEC
 from artifactstore.registry import Registry
 from artifactstore.testing.backend_conformance import address_of
 from artifactstore_protocols.commands import OBJECTS_MAX
-from artifactstore_protocols.uploads import UPLOADED_BYTES_MAX
+from artifactstore_protocols.pushing import UPLOADED_BYTES_MAX
 from integration.http.described import Described, bearer, described
 from integration.http.serving import GUARD_S, Answer, connect, request, serving
 from integration.registry.samples import add, settings_in, whole_log

@@ -18,7 +18,7 @@ from artifactstore.errors import (
 from artifactstore.registry import event_store
 from artifactstore.testing.backend_conformance import address_of
 from artifactstore_protocols.event_types import ObjectsStored
-from artifactstore_protocols.uploads import UPLOADED_BYTES_MAX, AddedEntries, NewEntry, UploadedContent
+from artifactstore_protocols.pushing import UPLOADED_BYTES_MAX, AddedEntries, NewEntry, UploadedContent
 from command_strategies import digests_of
 from integration.registry.samples import add, whole_log
 from integration.registry.test_collecting import collect, on_both, settings

@@ -23,6 +23,7 @@ from artifactstore.http.api.negotiation import preferred
 from artifactstore.http.api.openapi import document
 from artifactstore.http.api.problems import INTERNAL_DETAIL, Problem, problem_of
 from artifactstore.http.api.routing import OPENAPI_PATH, is_of_api, match, openapi_path, raw_path
+from artifactstore.http.api.upload_turns import Uploads
 from artifactstore.http.metrics import RequestCounts
 from artifactstore.http.problems import PROBLEM_TYPE
 from artifactstore.http.shortcut import HEADERS, Application, Receive, Scope, Send
@@ -42,7 +43,7 @@ _logger = logging.getLogger("artifactstore.http")
 
 _BEARER: Final = "bearer "
 _PARAMETERS_MAX: Final = 100
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CHALLENGE: Final = 'Bearer realm="artifactstore"'
 _NO_PLACE: Final = "other"
 _SEQUENCE: Final = "Artifactstore-Sequence"
@@ -66,6 +67,7 @@ class Api:
         registry: returns the open store; None while it is starting.
         identify: returns what a token allows.
         streams: the event streams of this server.
+        uploads: the requests of this server that write into uploads.
         counts: counters of all requests.
         limits: the limits of uploads.
     """
@@ -77,6 +79,7 @@ class Api:
         registry: Callable[[], Registry | None],
         identify: Identify,
         streams: EventStreams,
+        uploads: Uploads,
         counts: RequestCounts,
         limits: UploadLimits,
     ) -> None:
@@ -86,6 +89,7 @@ class Api:
         self._registry = registry
         self._identify = identify
         self._streams = streams
+        self._uploads = uploads
         self._counts = counts
         self._document = f"{json_text(document(routes))}\n".encode()
 
@@ -166,6 +170,7 @@ class Api:
             headers,
             media_type,
             self._streams,
+            self._uploads,
             recheck,
             body,
             self._limits,
@@ -320,10 +325,10 @@ async def _refuse(scope: Scope, send: _Counted, problem: Problem) -> None:
 
 
 async def _send(
-    scope: Scope, send: Send, status: HTTPStatus, media_type: str, body: bytes, headers: Mapping[str, str]
+    scope: Scope, send: Send, status: int, media_type: str, body: bytes, headers: Mapping[str, str]
 ) -> None:
-    about = {} if status is HTTPStatus.NO_CONTENT else {"Content-Type": media_type, "Content-Length": str(len(body))}
+    about = {} if status == HTTPStatus.NO_CONTENT else {"Content-Type": media_type, "Content-Length": str(len(body))}
     given = {**about, **HEADERS, **headers}
     encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in given.items()]
-    await send({"type": "http.response.start", "status": status.value, "headers": encoded})
+    await send({"type": "http.response.start", "status": int(status), "headers": encoded})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -29,7 +29,7 @@ def body_of(scope: Scope) -> RequestBody:
 
 
 async def json_sent(route: Route[Any], headers: Mapping[str, str], body: RequestBody) -> object:
-    """Return the value of a JSON body; None if the route takes none, or takes bytes that its handler reads.
+    """Return the value of a JSON body; None if there is none, or it is bytes that its handler reads.
 
     Raises:
         Problem: the body is too long, of another media type, or incomplete.
@@ -39,7 +39,7 @@ async def json_sent(route: Route[Any], headers: Mapping[str, str], body: Request
         if body.length != 0:
             raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_refused", "This route takes no body.")
         return None
-    if ANY in route.body:
+    if ANY in route.body or (body.length == 0 and not route.needs_body):
         return None
     given = headers.get("content-type", "").partition(";")[0].strip().lower()
     if given not in route.body:

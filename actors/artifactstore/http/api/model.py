@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct
 
 from artifactstore.config import ENVIRONMENT
+from artifactstore.http.api.upload_turns import Uploads
 from artifactstore.http.request_body import RequestBody
 from artifactstore.http.shortcut import Receive, Scope, Send
 from artifactstore.http.streams import EventStreams
@@ -83,6 +84,7 @@ class Call(Struct, frozen=True):
         headers: the headers, by lower-case names. Of a repeated header it has the values, joined by commas.
         media_type: the media type of the answer that the request prefers, of those that the route offers.
         streams: the event streams of this server.
+        uploads: the requests of this server that write into uploads.
         recheck: returns what the token allows now, or raises `TokenInvalid`, for an answer that takes long.
         body: the body of the request. Unless it is JSON, the handler reads it.
         limits: the limits of uploads.
@@ -98,6 +100,7 @@ class Call(Struct, frozen=True):
     headers: Mapping[str, str]
     media_type: str
     streams: EventStreams
+    uploads: Uploads
     recheck: Callable[[], Awaitable[Grant]]
     body: RequestBody
     limits: UploadLimits
@@ -179,6 +182,7 @@ class Route[Q: Struct](Struct, frozen=True):
             the answer for a client that accepts all.
         body: the type of the body by media type, as a struct for JSON, and None for bytes; empty for a route that
             takes none. `ANY` takes bytes of every type.
+        needs_body: whether a request without a body is refused.
         headers: header parameters, with their descriptions.
         status: the status of a success.
         errors: the other statuses that this route has, errors or not, with their descriptions.
@@ -194,8 +198,9 @@ class Route[Q: Struct](Struct, frozen=True):
     scope: TokenScope | None = "read"
     whole_store: bool = False
     body: Mapping[str, Any] = NO_HEADERS
+    needs_body: bool = True
     headers: Mapping[str, str] = NO_HEADERS
     status: HTTPStatus = HTTPStatus.OK
-    errors: Mapping[HTTPStatus, str] = {}
+    errors: Mapping[HTTPStatus, str] | Mapping[int, str] = {}
     tag: str = "packages"
     named: Literal["any", "open", "id"] = "any"

@@ -20,6 +20,7 @@ _PATH_PARAMETERS: Final[Mapping[str, str]] = {
     "path": "A path in the package.",
     "tag": "The name of a tag.",
     "hold": "The id of a hold.",
+    "upload": "The id of an upload.",
 }
 _SECURITY: Final = "token"
 _COMMON: Final[Mapping[HTTPStatus, str]] = {
@@ -107,7 +108,7 @@ def _operation(route: Route[Any], schemas: Schemas, *, is_head: bool = False) ->
         success["content"] = {name: {"schema": _schema(each, schemas)} for name, each in route.answers.items()}
     errors: dict[str, Json] = {}
     errors |= {str(status.value): {"$ref": f"#/components/responses/{_response_name(status)}"} for status in _COMMON}
-    errors |= {str(status.value): _other(status, text, success) for status, text in route.errors.items()}
+    errors |= {str(int(status)): _other(status, text, success) for status, text in route.errors.items()}
     if is_head:
         errors = {status: {"description": "As for GET, without a body."} for status in errors}
     path = [_path_parameter(name) for name in parameters_of(route.template)]
@@ -127,7 +128,7 @@ def _operation(route: Route[Any], schemas: Schemas, *, is_head: bool = False) ->
         content = {
             name: {"schema": _BYTES if each is None else schemas.input(each)} for name, each in route.body.items()
         }
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": route.needs_body, "content": content}
     return operation
 
 
@@ -140,9 +141,9 @@ def _path_parameter(name: str) -> Schema:
     return {"name": name, "in": "path", "required": True, "description": about, "schema": {"type": "string"}}
 
 
-def _other(status: HTTPStatus, text: str, success: Mapping[str, Json]) -> Schema:
+def _other(status: int, text: str, success: Mapping[str, Json]) -> Schema:
     """Return what a route answers beside its success: a part of it, nothing, or a problem."""
-    if status.is_success:
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return {**success, "description": text}
     return {"description": text} if status < HTTPStatus.BAD_REQUEST else _problem(text)
 

@@ -38,7 +38,7 @@ class Problem(Exception):
     """The API answers a request with an error.
 
     Attributes:
-        status: the HTTP status.
+        status: the HTTP status, which is one that HTTP itself has a name for, unless a protocol adds one.
         code: the stable code.
         detail: what is wrong, and what to do.
         headers: further headers of the answer.
@@ -47,7 +47,7 @@ class Problem(Exception):
 
     def __init__(
         self,
-        status: HTTPStatus,
+        status: int,
         code: str,
         detail: str,
         headers: Mapping[str, str] | None = None,
@@ -56,14 +56,14 @@ class Problem(Exception):
         super().__init__(detail)
         self.status, self.code, self.detail, self.details = status, code, detail, details
         self.headers = dict(headers or {})
-        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
             self.headers.setdefault("Retry-After", _AGAIN_AFTER_S)
 
     @property
     def body(self) -> bytes:
         """The problem as JSON."""
         title = self.code.replace("_", " ").capitalize()
-        values = (f"{_TYPE}{self.code}", title, self.status.value, self.code, self.detail)
+        values = (f"{_TYPE}{self.code}", title, int(self.status), self.code, self.detail)
         members: dict[str, Json] = dict(zip(PROBLEM_MEMBERS, values, strict=True))
         if self.details:
             members["details"] = self.details

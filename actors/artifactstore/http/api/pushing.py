@@ -18,7 +18,7 @@ from artifactstore.http.request_body import BodyCut
 from artifactstore_protocols.commands import OBJECTS_MAX
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.log_file.cbor_framing import ItemSplitter, NotAnItem
-from artifactstore_protocols.uploads import UPLOADED_BYTES_MAX, AddedEntries, NewEntry, UploadedContent
+from artifactstore_protocols.pushing import UPLOADED_BYTES_MAX, AddedEntries, NewEntry, UploadedContent
 
 __all__ = [
     "CBOR_SEQUENCE",

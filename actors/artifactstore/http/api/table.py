@@ -6,6 +6,7 @@ from typing import Any, Final
 from artifactstore.http.api import content, entries, events, packages, tags, totals
 from artifactstore.http.api.model import ANY, CBOR, EVENT_STREAM, JSON, JSON_LINES, FreshQuery, Route
 from artifactstore.http.api.pushing import PUSH_ROUTES
+from artifactstore.http.api.upload_table import UPLOAD_ROUTES
 from artifactstore.http.api.write_table import WRITE_ROUTES
 from artifactstore_protocols.records import FileRecord, PackageRecord, RetentionReport, Tag
 from artifactstore_protocols.store_stats import StoreStats
@@ -162,4 +163,5 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     ),
     *PUSH_ROUTES,
     *WRITE_ROUTES,
+    *UPLOAD_ROUTES,
 )
