@@ -32,6 +32,9 @@ ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         "ARTIFACTSTORE_EXPIRE_HOURS": "0",
         "ARTIFACTSTORE_GC_HOURS": "0",
         "ARTIFACTSTORE_VERIFY_HOURS": "0",
+        "ARTIFACTSTORE_ANONYMOUS_READ": "no",
+        "ARTIFACTSTORE_TRUSTED_PROXIES": "",
+        "ARTIFACTSTORE_PUBLIC_URL": "",
     }
 )
 
@@ -72,6 +75,10 @@ class Settings(Struct, frozen=True):
         gc_hours: Every how many hours the service collects garbage: 1 to 8760, or 0 for never.
         verify_hours: Every how many hours the service verifies the objects that were not verified for 30 days: 1 to
             8760, or 0 for never.
+        anonymous_read: Whether the service lets requests without a token read packages: `yes` or `no`.
+        trusted_proxies: The addresses and networks of reverse proxies, separated by commas, and `unix` for one on a
+            Unix socket. The service believes their `X-Forwarded-For` and `X-Forwarded-Proto`, and nobody else's.
+        public_url: The URL at which browsers reach the service, if it is not the one that it listens on.
 
     Raises:
         InvalidValue: a setting is invalid.
@@ -85,6 +92,9 @@ class Settings(Struct, frozen=True):
     expire_hours: int = int(ENVIRONMENT["ARTIFACTSTORE_EXPIRE_HOURS"])
     gc_hours: int = int(ENVIRONMENT["ARTIFACTSTORE_GC_HOURS"])
     verify_hours: int = int(ENVIRONMENT["ARTIFACTSTORE_VERIFY_HOURS"])
+    anonymous_read: bool = False
+    trusted_proxies: str = ENVIRONMENT["ARTIFACTSTORE_TRUSTED_PROXIES"]
+    public_url: str = ENVIRONMENT["ARTIFACTSTORE_PUBLIC_URL"]
 
     def __post_init__(self) -> None:
         for name, meaning in _MEANINGS.items():
@@ -227,6 +237,43 @@ def _log_level(what: str, value: object) -> str:
     return value.upper()
 
 
+def _yes_or_no(what: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        check_text(what, value)
+        if value in {"yes", "no"}:
+            return value == "yes"
+    shown = value[:20] if isinstance(value, str) else type(value).__name__
+    raise InvalidValue(what, shown, "write yes or no")
+
+
+def _read_by(read: Callable[[str, str], None]) -> Callable[[str, object], str]:
+    """Return the parser of a text that the service reads again, so only the service keeps what it means."""
+
+    def meaning(what: str, value: object) -> str:
+        if not isinstance(value, str):
+            raise InvalidValue(what, type(value).__name__, "write a text")
+        check_text(what, value)
+        if value:
+            read(what, value)
+        return value
+
+    return meaning
+
+
+def _read_proxies(what: str, text: str) -> None:
+    from artifactstore.http.peers import parse_proxies  # noqa: PLC0415 - few stores have this setting
+
+    parse_proxies(what, text)
+
+
+def _read_public_url(what: str, text: str) -> None:
+    from artifactstore.http.peers import parse_public_url  # noqa: PLC0415 - as above
+
+    parse_public_url(what, text)
+
+
 def _whole_number(least: int, most: int) -> Callable[[str, object], int]:
     def meaning(what: str, value: object) -> int:
         number = -1
@@ -257,6 +304,9 @@ _MEANINGS: Mapping[str, Callable[[str, object], Any]] = MappingProxyType(
         "expire_hours": _whole_number(0, _HOURS_MAX),
         "gc_hours": _whole_number(0, _HOURS_MAX),
         "verify_hours": _whole_number(0, _HOURS_MAX),
+        "anonymous_read": _yes_or_no,
+        "trusted_proxies": _read_by(_read_proxies),
+        "public_url": _read_by(_read_public_url),
     }
 )
 """A parser for each setting, which raises `InvalidValue` for an invalid value. It returns parsed values unchanged."""

@@ -11,18 +11,24 @@ import h11
 import trio
 
 from artifactstore import Registry, Settings
+from artifactstore.http.api.identity import identify_token
 from artifactstore.http.listening import Listening
 from artifactstore.http.process import http_service
 from artifactstore.http.server import BoundAddresses, HttpRole
+from artifactstore.http.sessions import Sessions, login_grant
 from artifactstore.open import open_store
 from artifactstore.supervision import ActorRef
+from artifactstore_protocols.tokens import Grant, make_secret
 
-__all__ = ["GUARD_S", "LOOPBACK", "Answer", "Service", "ask", "connect", "read_events", "serving", "talk"]
+__all__ = ["GUARD_S", "LOOPBACK", "VIEWER", "Answer", "Service", "ask", "connect", "read_events", "serving", "talk"]
 
 GUARD_S = 60
 """Ends a test that waits for what will not come."""
 
 LOOPBACK = Listening("127.0.0.1:0")
+
+VIEWER = ("Authorization", f"Bearer {make_secret(bytes(32))}")
+"""The header of somebody who may see the pages. The log does not know the token, so tests can count events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +38,23 @@ class Service:
     Attributes:
         registry: its store.
         url: where it serves.
+        sessions: the sessions of browsers.
     """
 
     registry: Registry
     url: str
+    sessions: Sessions
+
+    async def ask(
+        self,
+        target: str,
+        method: str = "GET",
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        context: ssl.SSLContext | None = None,
+    ) -> "Answer":
+        """One request of somebody who may see the pages, and its answer."""
+        return await ask(self.url, target, method, headers=(VIEWER, *headers), context=context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +70,23 @@ class Answer:
         return json.loads(self.body)
 
 
+async def _identify(registry: Registry, secret: str) -> Grant:
+    return login_grant("viewer") if VIEWER[1] == f"Bearer {secret}" else await identify_token(registry, secret)
+
+
 @asynccontextmanager
 async def serving(settings: Settings, listening: Listening = LOOPBACK) -> AsyncGenerator[Service]:
     """Open a store that serves HTTP."""
     http = ActorRef[HttpRole]("http")
     running: list[Registry] = []
-    services = http_service(http, listening, lambda: running[0] if running else None)
+    sessions = Sessions()
+    services = http_service(
+        http, listening, lambda: running[0] if running else None, identify=_identify, sessions=sessions
+    )
     async with open_store(settings, services) as registry:
         running.append(registry)
         [url] = await http.ask(BoundAddresses())
-        yield Service(registry, url)
+        yield Service(registry, url, sessions)
 
 
 async def connect(url: str, context: ssl.SSLContext | None = None) -> trio.abc.Stream:

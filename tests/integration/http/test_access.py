@@ -45,7 +45,7 @@ async def test_each_request_is_a_line_with_a_name(settings: Settings) -> None:
             await ask(
                 service.url, "/livez?token=SECRET", headers=[("User-Agent", "SECRET"), ("Authorization", "SECRET")]
             )
-            await ask(service.url, "/nowhere%0AGET", "HEAD")
+            await service.ask("/nowhere%0AGET", "HEAD")
     shown = [line.rpartition(", ")[0] for line, _name in sorted(lines)]
     assert shown == ["GET /livez 200", "HEAD /nowhere%0AGET 404"]
     assert len({name for _line, name in lines} - {None}) == 2
