@@ -12,11 +12,12 @@ from typing import Final
 
 from msgspec import Struct
 
+from artifactstore.http.access import facts_of
 from artifactstore.http.api.problems import Problem
 from artifactstore.http.hosts import parse_authority
 from artifactstore.http.limits import Failures, Requests
 from artifactstore.http.peers import Peer, Peers
-from artifactstore.http.sessions import SESSION_S, Session, Sessions
+from artifactstore.http.sessions import SESSION_S, LoginGrant, Session, Sessions
 from artifactstore.http.shortcut import Scope
 from artifactstore.registry import Registry
 from artifactstore_protocols.tokens import ALL_PACKAGES, Grant, Secret, TokenInvalid
@@ -104,6 +105,8 @@ class Authenticator:
             TokenInvalid: its token is not valid.
         """
         identity = await self.identity(scope)
+        if not identity.is_anonymous and not isinstance(identity.grant, LoginGrant):
+            facts_of(scope).token = identity.grant.name
         with self._requests.counted(identity.grant.principal):
             yield identity
 

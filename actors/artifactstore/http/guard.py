@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 from jinja2 import Environment, FileSystemLoader
 
+from artifactstore.http.access import facts_of
 from artifactstore.http.api.bodies import body_of, cut_problem
 from artifactstore.http.api.problems import Problem, problem_of
 from artifactstore.http.api.routing import is_of_api
@@ -155,7 +156,9 @@ class Guard:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
         known = scope["path"] in {_PAGE, _HEALTH, *FORMS, *_MONITORS}
         method = scope["method"] if scope["method"] in {*_READING, "POST"} else "other"
-        self._counts.count(scope["path"] if known else "other", method, status)
+        facts = facts_of(scope)
+        facts.route = scope["path"] if known else "other"
+        self._counts.count(facts.route, method, status, facts.token)
 
 
 def _monitors(grant: Grant) -> bool:

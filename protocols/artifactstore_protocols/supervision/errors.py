@@ -61,6 +61,10 @@ class Refusal(Exception):
         for name in fields:
             setattr(self, name, given[name] if name in given else getattr(type(self), name))
 
+    def fields(self) -> dict[str, object]:
+        """Return the fields with their values, in the order of the arguments."""
+        return {name: getattr(self, name) for name in self._fields}
+
     @override
     def __repr__(self) -> str:
         if not self._fields:

@@ -99,7 +99,7 @@ async def test_what_the_api_does_not_have_is_told_only_to_a_token(filled: Descri
         ("/v1/nothing", "GET", 404),
         ("/v1/packages/", "GET", 404),
         ("/v1/packages/a-1/files/%ff", "GET", 404),
-        ("/v1/packages", "POST", 405),
+        ("/v1/packages", "PUT", 405),
         ("/openapi.json", "POST", 405),
         ("/v1/stats", "DELETE", 405),
     ):
@@ -546,3 +546,37 @@ async def test_a_defect_is_a_500_that_says_nothing_of_what_is_inside(
     assert (answer.status, answer.json["code"]) == (500, "internal_error")
     assert b"secret" not in answer.body
     assert "GET /v1/stats failed" in caplog.text
+
+
+async def test_a_search_finds_entries_of_the_packages_of_the_token_page_by_page(filled: Described) -> None:
+    digest = f"blake3:{blake3(b'the same').hexdigest()}"
+    for query, expected in (
+        ("name=y.txt", [("a-1", "x/y.txt")]),
+        (f"digest={digest}", [("a-1", "x/y.txt")]),
+        ("path=**", [("a-1", "x/y.txt"), ("a-1", "z")]),
+        ("path=**&package=b-*", []),
+        ("path=**&tag=on-b", []),
+        ("path=**&until=2001-01-01", []),
+    ):
+        found: list[tuple[str, str]] = []
+        after = ""
+        while True:
+            page = (await filled.ask(f"/v1/entries?{query}&limit=1{after}", "read")).json
+            found += [(each["package"]["name"], each["entry"]["path"]) for each in page["items"]]
+            if page["next"] is None:
+                break
+            after = f"&after={page['next']}"
+        assert found == expected, query
+    everything = (await filled.ask("/v1/entries?path=**", "all")).json
+    assert len(everything["items"]) == 4
+    for wrong in ("", "?path=**&after=x", "?path=**&after=1/..", "?name=a%2Fb"):
+        assert (await filled.ask(f"/v1/entries{wrong}", "read")).status == 400, wrong
+
+
+async def test_a_client_of_another_version_hears_which_side_is_too_old(filled: Described) -> None:
+    for version, old in (("2", "service"), ("0", None), ("x", None), ("1", "")):
+        answer = await filled.ask("/v1/packages", headers=[("Artifactstore-Api-Version", version)])
+        assert answer.headers["artifactstore-api-version"] == "1"
+        assert answer.status == (200 if version == "1" else 400)
+        if old:
+            assert answer.json["detail"].endswith(f"upgrade the {old}")

@@ -22,6 +22,8 @@ EXAMPLES = (
     "api-packages.sh",
     "api-package.sh",
     "api-files.sh",
+    "api-entry.sh",
+    "api-find.sh",
     "api-manifest.sh",
     "api-retention.sh",
     "api-holds.sh",

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 from msgspec import Struct, ValidationError, convert
 from msgspec.structs import fields
 
+from artifactstore.http.access import facts_of
 from artifactstore.http.api.bodies import body_of, json_sent
 from artifactstore.http.api.freshness import wait_for_sequence
 from artifactstore.http.api.model import JSON, Answer, Call, FreshQuery, Reply, Route
@@ -28,8 +29,9 @@ from artifactstore.http.shortcut import HEADERS, Application, Receive, Scope, Se
 from artifactstore.http.streams import EventStreams
 from artifactstore.json_output import json_text, to_json
 from artifactstore.registry import Registry, event_store
+from artifactstore_protocols.api_version import API_VERSION, API_VERSION_HEADER, misfit_text
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.packages import PackageNotFound
+from artifactstore_protocols.packages import PackageIdNeeded, PackageNotFound
 from artifactstore_protocols.records import PackageRecord
 from artifactstore_protocols.supervision import Refusal
 from artifactstore_protocols.tokens import Grant, TokenInvalid
@@ -44,6 +46,7 @@ _NO_PLACE: Final = "other"
 _SEQUENCE: Final = "Artifactstore-Sequence"
 """A header of answers to requests that change something: a later read with this `min_sequence` shows the change."""
 
+_VERSION: Final = API_VERSION_HEADER.lower()
 _DISCARDED_BYTES_MAX: Final = 64 << 10
 """The most bytes of a refused body that are read, so that the connection can serve the next request."""
 _FIELD: Final = re.compile(r"[$.`]([A-Za-z_]+)`")
@@ -88,9 +91,9 @@ class Api:
             if counted.status is not None:  # the token ended meanwhile, so the answer ends before its end
                 _logger.info("%s %s ended: its token is not valid any more", scope["method"], counted.place)
                 return
-            await self._refused(scope, counted, _problem_for(error))
+            await self._refused(scope, counted, _problem_for(error, scope["method"]))
         except Exception as error:
-            problem = _problem_for(error)
+            problem = _problem_for(error, scope["method"])
             if counted.status is not None or problem.status is HTTPStatus.INTERNAL_SERVER_ERROR:
                 _logger.exception("%s %s failed", scope["method"], counted.place)
             if counted.status is not None:
@@ -98,8 +101,10 @@ class Api:
             await self._refused(scope, counted, problem)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
+            facts = facts_of(scope)
+            facts.route = counted.place
             if counted.status is not None:
-                self._counts.count(counted.place, method, counted.status)
+                self._counts.count(counted.place, method, counted.status, facts.token)
 
     async def _refused(self, scope: Scope, send: "_Counted", problem: Problem) -> None:
         await body_of(scope).discard(_DISCARDED_BYTES_MAX)
@@ -108,6 +113,9 @@ class Api:
     async def _answer(self, scope: Scope, receive: Receive, send: "_Counted", identity: Identity) -> None:
         headers = headers_of(scope)
         registry, grant = identity.registry, identity.grant
+        facts = facts_of(scope)
+        if (misfit := misfit_text(headers.get(_VERSION, str(API_VERSION)), side="client")) is not None:
+            raise Problem(HTTPStatus.BAD_REQUEST, "api_version_refused", misfit)
         path = raw_path(scope["raw_path"])
         if path == OPENAPI_PATH:
             send.place = OPENAPI_PATH
@@ -134,7 +142,8 @@ class Api:
         query = _query(scope["query_string"], route.query)
         if isinstance(query, FreshQuery) and query.min_sequence:
             await wait_for_sequence(event_store(registry), query.min_sequence)
-        named = await _named(registry, grant, values)
+        named = await _named(registry, grant, route, values)
+        facts.package_id = None if named is None else named.package_id
         body = body_of(scope)
         sent = await json_sent(route, headers, body)
         recheck = identity.recheck
@@ -152,7 +161,7 @@ class Api:
 
 
 class _Counted:
-    """An ASGI `send` that remembers the status, and the route as it is counted."""
+    """An ASGI `send` that remembers the status, and the route as it is counted, and adds the version of the API."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -162,6 +171,8 @@ class _Counted:
     async def __call__(self, event: dict[str, Any]) -> None:
         if event["type"] == "http.response.start":
             self.status = event["status"]
+            version = _VERSION.encode(), str(API_VERSION).encode()
+            event = {**event, "headers": [*event["headers"], version]}
         await self._send(event)
 
 
@@ -222,14 +233,19 @@ def _query[Q: Struct](text: bytes, kind: type[Q]) -> Q:
         raise InvalidValue("query parameter", named[1] if named else "", str(error)) from error
 
 
-async def _named(registry: Registry, grant: Grant, values: Mapping[str, str]) -> PackageRecord | None:
+async def _named(
+    registry: Registry, grant: Grant, route: Route[Any], values: Mapping[str, str]
+) -> PackageRecord | None:
     """Return the package that the path names, looking only at packages that the token may use."""
     text = values.get("package")
     if text is None:
         return None
-    found = await event_store(registry).find_package(text, within=grant.packages)
+    prefer_open = route.named != "any"
+    found = await event_store(registry).find_package(text, prefer_open=prefer_open, within=grant.packages)
     if not any(grant.allows(scope, found.name) for scope in grant.scopes):  # whatever the query did
         raise PackageNotFound(text)
+    if route.named == "id" and text != found.package_id:
+        raise PackageIdNeeded(text, found.package_id)
     return found
 
 
@@ -240,11 +256,11 @@ def _wrong_method(methods: Iterable[str]) -> Problem:
     )
 
 
-def _problem_for(error: Exception) -> Problem:
+def _problem_for(error: Exception, method: str) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, Refusal):
-        return problem_of(error)
+        return problem_of(error, method)
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", INTERNAL_DETAIL)
 
 
@@ -256,7 +272,8 @@ async def _refuse(scope: Scope, send: _Counted, problem: Problem) -> None:
 async def _send(
     scope: Scope, send: Send, status: HTTPStatus, media_type: str, body: bytes, headers: Mapping[str, str]
 ) -> None:
-    given = {"Content-Type": media_type, "Content-Length": str(len(body)), **HEADERS, **headers}
+    about = {} if status is HTTPStatus.NO_CONTENT else {"Content-Type": media_type, "Content-Length": str(len(body))}
+    given = {**about, **HEADERS, **headers}
     encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in given.items()]
     await send({"type": "http.response.start", "status": status.value, "headers": encoded})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

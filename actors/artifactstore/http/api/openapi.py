@@ -19,6 +19,7 @@ _PATH_PARAMETERS: Final[Mapping[str, str]] = {
     "package": "What names a package: its id or a part of it, a name, `NAME@latest`, `tag:TAG`, `tree:DIGEST`, …",
     "path": "A path in the package.",
     "tag": "The name of a tag.",
+    "hold": "The id of a hold.",
 }
 _SECURITY: Final = "token"
 _COMMON: Final[Mapping[HTTPStatus, str]] = {
@@ -33,6 +34,7 @@ _COMMON: Final[Mapping[HTTPStatus, str]] = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request has a body, and this route takes none, or only a smaller one.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is compressed, or of another media type.",
     HTTPStatus.MISDIRECTED_REQUEST: "`Host` is no name of this service.",
+    HTTPStatus.TOO_MANY_REQUESTS: "The token has as many requests at once as it may, or too many had no valid token.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The service failed; its log has the reason.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The service cannot answer this now; `Retry-After` says when to ask again.",
 }
@@ -89,6 +91,10 @@ _PROBLEM: Final[Schema] = {
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "code": {"type": "string", "pattern": "^[a-z0-9_]+$", "description": "A stable name, for programs."},
         "detail": {"type": "string", "description": "What is wrong, and what to do, for people."},
+        "details": {
+            "type": "object",
+            "description": "The values in the detail, by the fields of the error.",
+        },
     },
     "required": [each for each in PROBLEM_MEMBERS if each != "code"],
 }
@@ -98,7 +104,7 @@ def _operation(route: Route[Any], schemas: Schemas, *, is_head: bool = False) ->
     needs = "any token" if route.scope is None else f"the scope `{route.scope}`"
     whole = ", in a token for all packages" if route.whole_store else ""
     success: dict[str, Json] = {"description": route.summary}
-    if not is_head:
+    if route.answers and not is_head:
         success["content"] = {name: {"schema": _schema(each, schemas)} for name, each in route.answers.items()}
     errors: dict[str, Json] = {}
     errors |= {str(status.value): {"$ref": f"#/components/responses/{_response_name(status)}"} for status in _COMMON}
@@ -137,7 +143,7 @@ def _path_parameter(name: str) -> Schema:
 
 def _other(status: HTTPStatus, text: str, success: Mapping[str, Json]) -> Schema:
     """Return what a route answers beside its success: a part of it, nothing, or a problem."""
-    if status is HTTPStatus.PARTIAL_CONTENT:
+    if status.is_success:
         return {**success, "description": text}
     return {"description": text} if status < HTTPStatus.BAD_REQUEST else _problem(text)
 

@@ -3,9 +3,10 @@
 from http import HTTPStatus
 from typing import Any, Final
 
-from artifactstore.http.api import content, events, packages, tags, totals
+from artifactstore.http.api import content, entries, events, packages, tags, totals
 from artifactstore.http.api.model import ANY, CBOR, EVENT_STREAM, JSON, JSON_LINES, FreshQuery, Route
-from artifactstore_protocols.records import PackageRecord, RetentionReport, Tag
+from artifactstore.http.api.write_table import WRITE_ROUTES
+from artifactstore_protocols.records import FileRecord, PackageRecord, RetentionReport, Tag
 from artifactstore_protocols.store_stats import StoreStats
 
 __all__ = ["ROUTES"]
@@ -45,6 +46,22 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         headers={**content.CONDITIONS, **content.RANGES},
         errors={**content.OTHER_STATUSES, **content.RANGE_STATUSES},
         tag="bytes",
+    ),
+    Route(
+        method="GET",
+        template="/v1/packages/{package}/entries/{path...}",
+        summary="Show a file, a link or an empty directory of a package.",
+        handler=entries.get_entry,
+        query=entries.EntryQuery,
+        answers={JSON: FileRecord},
+    ),
+    Route(
+        method="GET",
+        template="/v1/entries",
+        summary="Find entries by path, file name or content.",
+        handler=entries.find_entries,
+        query=entries.FindQuery,
+        answers={JSON: entries.FindPage},
     ),
     Route(
         method="GET",
@@ -142,4 +159,5 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         whole_store=True,
         tag="store",
     ),
+    *WRITE_ROUTES,
 )
