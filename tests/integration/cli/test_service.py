@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import override
 
 import pytest
 
@@ -43,6 +44,7 @@ _cookies: dict[str, str] = {}
 class _Here(urllib.request.HTTPRedirectHandler):
     """Follows no redirect."""
 
+    @override
     def http_error_303(self, *_args: object) -> None:
         """Return None, so that the answer itself is an error that has its headers."""
 

@@ -11,14 +11,13 @@ import h11
 import trio
 
 from artifactstore import Registry, Settings
-from artifactstore.http.api.identity import identify_token
 from artifactstore.http.listening import Listening
 from artifactstore.http.process import http_service
 from artifactstore.http.server import BoundAddresses, HttpRole
-from artifactstore.http.sessions import Sessions, login_grant
+from artifactstore.http.sessions import Sessions
 from artifactstore.open import open_store
 from artifactstore.supervision import ActorRef
-from artifactstore_protocols.tokens import Grant, make_secret
+from http_viewer import VIEWER, identify
 
 __all__ = ["GUARD_S", "LOOPBACK", "VIEWER", "Answer", "Service", "ask", "connect", "read_events", "serving", "talk"]
 
@@ -26,9 +25,6 @@ GUARD_S = 60
 """Ends a test that waits for what will not come."""
 
 LOOPBACK = Listening("127.0.0.1:0")
-
-VIEWER = ("Authorization", f"Bearer {make_secret(bytes(32))}")
-"""The header of somebody who may see the pages. The log does not know the token, so tests can count events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +66,6 @@ class Answer:
         return json.loads(self.body)
 
 
-async def _identify(registry: Registry, secret: str) -> Grant:
-    return login_grant("viewer") if VIEWER[1] == f"Bearer {secret}" else await identify_token(registry, secret)
-
-
 @asynccontextmanager
 async def serving(settings: Settings, listening: Listening = LOOPBACK) -> AsyncGenerator[Service]:
     """Open a store that serves HTTP."""
@@ -81,7 +73,7 @@ async def serving(settings: Settings, listening: Listening = LOOPBACK) -> AsyncG
     running: list[Registry] = []
     sessions = Sessions()
     services = http_service(
-        http, listening, lambda: running[0] if running else None, identify=_identify, sessions=sessions
+        http, listening, lambda: running[0] if running else None, identify=identify, sessions=sessions
     )
     async with open_store(settings, services) as registry:
         running.append(registry)

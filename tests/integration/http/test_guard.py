@@ -69,7 +69,7 @@ async def secrets(service: Service, monkeypatch: pytest.MonkeyPatch) -> dict[str
     monkeypatch.setattr(limits, "FAILURES_FREE", 10_000)
     registry = service.registry
     await fill(registry)
-    found = {
+    found: dict[str, str] = {
         scope: str(await registry.create_token(scope, scopes=[scope], packages=["*" if scope == "admin" else "a-*"]))
         for scope in SCOPES
     }
