@@ -94,7 +94,8 @@ class Guard:
             Problem: it has a token that is not valid.
         """
         try:
-            return _monitors((await self._authenticator.identity(scope)).grant)
+            identity = await self._authenticator.identity(scope)
+            return not identity.is_anonymous and _monitors(identity.grant)
         except Problem as problem:
             if problem.code in {"token_missing", "starting"}:
                 return False

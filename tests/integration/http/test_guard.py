@@ -17,10 +17,12 @@ from artifactstore.http.listening import Listening
 from artifactstore.http.peers import Peers, parse_proxies, parse_public_url
 from artifactstore.http.sessions import login_grant
 from artifactstore_protocols.tokens import SCOPES, make_secret
+from documents import ROOT, named
 from integration.http.described import bearer, path_of
 from integration.http.serving import GUARD_S, Answer, Service, ask, connect, read_events, request, serving
 from integration.registry.samples import add
 
+MANUAL = ROOT / "docs" / "how-to" / "service-access.md"
 INSIDE = {"package": "a-1", "tag": "on-a", "path": "x/y.txt"}
 PAGES = {"/": "admin", "/events/stream": "admin", "/nothing": "admin", "/metrics": "monitor", "/tree": "monitor"}
 OPEN = ["/livez", "/readyz", "/health", "/login", "/page/page.css", "/page/page.js", "/page/login.js"]
@@ -257,3 +259,24 @@ async def test_one_token_has_neither_all_requests_nor_all_streams(
             assert (refused.status, refused.json["code"]) == (429, "too_many_requests")
             assert int(refused.headers["retry-after"]) > 0
             assert (await ask(service.url, "/v1/stats", headers=bearer(secrets["admin"]))).status == 200
+
+
+@pytest.mark.slow
+async def test_the_manual_shows_what_a_monitor_and_everybody_asks(settings: Settings) -> None:
+    async with serving(settings, Listening("127.0.0.1:0", anonymous_read=True)) as service:
+        await fill(service.registry)
+        secret = str(await service.registry.create_token("prometheus", scopes=["read"]))
+        shown: dict[str, str] = {}
+        for name in ("access-monitor.sh", "access-anonymous.sh"):
+            with trio.fail_after(GUARD_S):
+                done = await trio.run_process(
+                    ["sh", "-eu", "-c", named(MANUAL, name).code],
+                    capture_stdout=True,
+                    env={"PATH": "/usr/bin:/bin", "URL": service.url, "TOKEN": secret},
+                )
+            shown[name] = done.stdout.decode()
+    terse, whole, metrics = shown["access-monitor.sh"].split("\n", 2)
+    assert terse == '{"status": "healthy"}'
+    assert '"components"' in whole
+    assert "artifactstore_healthy 1.0" in metrics
+    assert '"name": "a-1"' in shown["access-anonymous.sh"]
