@@ -97,7 +97,7 @@ class Sessions:
         return found
 
     def has(self, session: Session) -> bool:
-        """Return whether a session goes on."""
+        """Return whether a session has not ended."""
         return session.key in self._sessions and trio.current_time() < session.until
 
     def end(self, session: Session) -> None:

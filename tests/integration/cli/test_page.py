@@ -80,7 +80,7 @@ def visiting(browser: Browser, base: str, *, scheme: str = "light", width: int =
 
 
 def sign_in(context: BrowserContext, base: str) -> None:
-    """Give a browser the cookie of whoever started the service."""
+    """Give a browser the cookie of the user who started the service."""
     name, value = cookie_of(base)
     context.add_cookies([{"name": name, "value": value, "url": base, "httpOnly": True, "sameSite": "Strict"}])
 

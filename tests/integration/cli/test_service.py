@@ -61,14 +61,14 @@ def logged_in(link: str) -> str:
 
 
 def cookie_of(base: str) -> tuple[str, str]:
-    """Name and value of the cookie of whoever started the service at a URL."""
+    """Name and value of the cookie of the user who started the service at a URL."""
     name, _, value = _cookies[base].partition("=")
     return name, value
 
 
 @contextmanager
 def serving(cli: Cli) -> Generator[tuple[subprocess.Popen[bytes], str]]:
-    """A running service on a free port, and its base URL. Whoever started it has signed in."""
+    """A running service on a free port, and its base URL. The user who started it has signed in."""
     with cli.started("serve", "--bind", "127.0.0.1:0", "--login-link") as process:
         assert process.stderr is not None
         line = process.stderr.readline().decode()
@@ -79,7 +79,7 @@ def serving(cli: Cli) -> Generator[tuple[subprocess.Popen[bytes], str]]:
 
 
 def get(url: str) -> tuple[int, Facts]:
-    """Status and JSON of an answer, whatever the status, for whoever started the service."""
+    """Status and JSON of an answer, whatever the status, for the user who started the service."""
     base = "/".join(url.split("/")[:3])
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers={"Cookie": _cookies[base]})) as response:

@@ -50,7 +50,7 @@ def cookie_in(answer: Answer) -> tuple[str, str]:
 
 
 async def signed_in(service: Service, *headers: tuple[str, str]) -> tuple[str, str]:
-    """The header with the cookie of whoever started a service."""
+    """The header with the cookie of the user who started a service."""
     code = service.sessions.issue_code(login_grant("ada"))
     answer = await post(service, "/login", f"secret={code}", *(headers or (OWN,)))
     assert (answer.status, answer.headers["location"], answer.body) == (303, "/", b"")
