@@ -183,6 +183,9 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         "expire_hours": "Hours after which a service lets packages go; 0: never.",
         "gc_hours": "Hours after which it collects garbage; 0: never.",
         "verify_hours": "Hours after which it verifies objects; 0: never.",
+        "anonymous_read": "Whether requests without a token may read packages.",
+        "trusted_proxies": "Addresses of reverse proxies that a service believes.",
+        "public_url": "The URL at which browsers reach a service.",
     }
 )
 """What each setting is, in the words of `artifactstore --help`."""
