@@ -45,7 +45,7 @@ class _Here(urllib.request.HTTPRedirectHandler):
     """Follows no redirect."""
 
     @override
-    def http_error_303(self, *_args: object) -> None:
+    def redirect_request(self, *_args: object, **_kwargs: object) -> None:
         """Return None, so that the answer itself is an error that has its headers."""
 
 

@@ -86,6 +86,10 @@ async def test_nobody_without_a_valid_token_learns_anything(
     service: Service, secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_us = environment.get().now_us
+
+    def in_two_hours(_environment: object) -> int:
+        return now_us() + 2 * HOUR_US
+
     for method, target, _scope in targets():
         answers = [await ask(service.url, target, method, headers=[("Accept", "*/*")])]
         answers += [
@@ -93,7 +97,7 @@ async def test_nobody_without_a_valid_token_learns_anything(
             for who in ("wrong", "no secret", "revoked")
         ]
         with monkeypatch.context() as later:
-            later.setattr(type(environment.get()), "now_us", lambda _self: now_us() + 2 * HOUR_US)
+            later.setattr(type(environment.get()), "now_us", in_two_hours)
             answers.append(await ask(service.url, target, method, headers=bearer(secrets["expired"])))
         assert [each.status for each in answers] == [401] * 5, target
         assert len({each.body for each in answers[1:]}) == 1, "the reason is not told"
