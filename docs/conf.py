@@ -91,6 +91,7 @@ docs/how-to/keeping
 docs/how-to/embedding
 docs/how-to/ci
 docs/how-to/tokens
+docs/how-to/service-access
 docs/how-to/postgresql
 docs/how-to/backup
 docs/how-to/verifying

@@ -34,6 +34,9 @@ ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         "ARTIFACTSTORE_VERIFY_HOURS": "0",
         "ARTIFACTSTORE_UPLOAD_MAX_MIB": "102400",
         "ARTIFACTSTORE_UPLOAD_RESERVE_MIB": "256",
+        "ARTIFACTSTORE_ANONYMOUS_READ": "no",
+        "ARTIFACTSTORE_TRUSTED_PROXIES": "",
+        "ARTIFACTSTORE_PUBLIC_URL": "",
     }
 )
 
@@ -80,6 +83,10 @@ class Settings(Struct, frozen=True):
         upload_max_mib: The size in MiB of the largest file that the service takes in one request: 1 to 999999999.
         upload_reserve_mib: The space in MiB that uploads to the service leave free on each device of the store: 0 to
             999999999.
+        anonymous_read: Whether the service lets requests without a token read packages: `yes` or `no`.
+        trusted_proxies: The addresses and networks of reverse proxies, separated by commas, and `unix` for one on a
+            Unix socket. The service believes their `X-Forwarded-For` and `X-Forwarded-Proto`, and nobody else's.
+        public_url: The URL at which browsers reach the service, if it is not the one that it listens on.
 
     Raises:
         InvalidValue: a setting is invalid.
@@ -95,6 +102,9 @@ class Settings(Struct, frozen=True):
     verify_hours: int = int(ENVIRONMENT["ARTIFACTSTORE_VERIFY_HOURS"])
     upload_max_mib: int = int(ENVIRONMENT["ARTIFACTSTORE_UPLOAD_MAX_MIB"])
     upload_reserve_mib: int = int(ENVIRONMENT["ARTIFACTSTORE_UPLOAD_RESERVE_MIB"])
+    anonymous_read: bool = False
+    trusted_proxies: str = ENVIRONMENT["ARTIFACTSTORE_TRUSTED_PROXIES"]
+    public_url: str = ENVIRONMENT["ARTIFACTSTORE_PUBLIC_URL"]
 
     def __post_init__(self) -> None:
         for name, meaning in _MEANINGS.items():
@@ -237,6 +247,43 @@ def _log_level(what: str, value: object) -> str:
     return value.upper()
 
 
+def _yes_or_no(what: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        check_text(what, value)
+        if value in {"yes", "no"}:
+            return value == "yes"
+    shown = value[:20] if isinstance(value, str) else type(value).__name__
+    raise InvalidValue(what, shown, "write yes or no")
+
+
+def _read_by(read: Callable[[str, str], None]) -> Callable[[str, object], str]:
+    """Return the parser of a text that the service reads again, so only the service keeps what it means."""
+
+    def meaning(what: str, value: object) -> str:
+        if not isinstance(value, str):
+            raise InvalidValue(what, type(value).__name__, "write a text")
+        check_text(what, value)
+        if value:
+            read(what, value)
+        return value
+
+    return meaning
+
+
+def _read_proxies(what: str, text: str) -> None:
+    from artifactstore.http.peers import parse_proxies  # noqa: PLC0415 - few stores have this setting
+
+    parse_proxies(what, text)
+
+
+def _read_public_url(what: str, text: str) -> None:
+    from artifactstore.http.peers import parse_public_url  # noqa: PLC0415 - as above
+
+    parse_public_url(what, text)
+
+
 def _whole_number(least: int, most: int) -> Callable[[str, object], int]:
     def meaning(what: str, value: object) -> int:
         number = -1
@@ -269,6 +316,9 @@ _MEANINGS: Mapping[str, Callable[[str, object], Any]] = MappingProxyType(
         "verify_hours": _whole_number(0, _HOURS_MAX),
         "upload_max_mib": _whole_number(1, _MIB_MAX),
         "upload_reserve_mib": _whole_number(0, _MIB_MAX),
+        "anonymous_read": _yes_or_no,
+        "trusted_proxies": _read_by(_read_proxies),
+        "public_url": _read_by(_read_public_url),
     }
 )
 """A parser for each setting, which raises `InvalidValue` for an invalid value. It returns parsed values unchanged."""

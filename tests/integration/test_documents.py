@@ -140,6 +140,11 @@ def test_a_token_is_created_as_the_manual_says(tmp_path: Path) -> None:
     assert is_secret((tmp_path / "ci.token").read_text().removesuffix("\n"))
     assert is_secret(json.loads((tmp_path / "admin.json").read_text())["secret"])
     assert done.stdout.endswith("revoked ci-2026\n")
+    access = script(ROOT / "docs" / "how-to" / "service-access.md", "access-token.sh", tmp_path)
+    assert run(tmp_path, "sh", "-eu", str(access)).returncode == 0
+    kept = tmp_path / "prometheus.token"
+    assert is_secret(kept.read_text().removesuffix("\n"))
+    assert kept.stat().st_mode & 0o077 == 0, "as --token-file wants it"
 
 
 @pytest.mark.parametrize("block", marked("run on PostgreSQL"))

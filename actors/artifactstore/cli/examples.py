@@ -140,13 +140,20 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "history": ("artifactstore history", "artifactstore history nightly --json"),
         "backup": ("artifactstore backup /mnt/backup/store", "artifactstore backup --check /mnt/backup/store"),
         "restore": ("artifactstore restore /mnt/backup/store",),
-        "health": ("artifactstore health", "artifactstore health --url http://127.0.0.1:8000"),
-        "actors": ("artifactstore actors", "artifactstore actors --url http://127.0.0.1:8000 --watch"),
+        "health": (
+            "artifactstore health",
+            "artifactstore health --url http://127.0.0.1:8000 --token-file monitor.token",
+        ),
+        "actors": (
+            "artifactstore actors",
+            "artifactstore actors --url http://127.0.0.1:8000 --token-file monitor.token --watch",
+        ),
         "doctor": ("artifactstore doctor", "artifactstore doctor --json"),
         "migrate": ("artifactstore migrate", "artifactstore migrate --fresh"),
         "serve": (
             "artifactstore serve",
             "artifactstore serve --bind unix:/run/artifactstore/http.sock",
+            "artifactstore serve --trusted-proxy 127.0.0.1 --public-url https://store.example.net",
         ),
         "dev": ("artifactstore dev",),
         "version": ("artifactstore version",),

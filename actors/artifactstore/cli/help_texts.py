@@ -185,6 +185,9 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         "verify_hours": "Hours after which it verifies objects; 0: never.",
         "upload_max_mib": "The size of the largest file that a service takes, in MiB.",
         "upload_reserve_mib": "The space that uploads leave free, in MiB.",
+        "anonymous_read": "Whether requests without a token may read packages.",
+        "trusted_proxies": "Addresses of reverse proxies that a service believes.",
+        "public_url": "The URL at which browsers reach a service.",
     }
 )
 """What each setting is, in the words of `artifactstore --help`."""

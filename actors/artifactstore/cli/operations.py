@@ -11,10 +11,13 @@ import typer
 
 from artifactstore.cli.options import Json, Quiet
 from artifactstore.cli.output import say, say_json
-from artifactstore.cli.runner import EXIT_FAILED, NonzeroExit, logged, on_store
+from artifactstore.cli.runner import EXIT_FAILED, NonzeroExit, invoker, logged, on_store
+from artifactstore.cli.token_option import TokenFile, find_token
 from artifactstore.version import VERSION
 
 if TYPE_CHECKING:
+    from artifactstore.config import Settings
+    from artifactstore.http.peers import Peers
     from artifactstore.json_output import Json as JsonValue
     from artifactstore.registry import Registry
 
@@ -70,6 +73,7 @@ def migrate(
 def health(
     url: Url = None,
     *,
+    token_file: TokenFile = None,
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
@@ -78,7 +82,7 @@ def health(
     if url is not None:
         from artifactstore.cli.service_client import ask_service  # noqa: PLC0415
 
-        report = ask_service(url)
+        report = ask_service(url, find_token(token_file))
     else:
         from artifactstore.ids import now_us  # noqa: PLC0415
         from artifactstore.json_output import health_to_json  # noqa: PLC0415
@@ -97,6 +101,7 @@ def health(
 def actors(
     url: Url = None,
     *,
+    token_file: TokenFile = None,
     watch: Annotated[bool, typer.Option("--watch", help="Redraw every second, until interrupted.")] = False,
     json: Json = False,
 ) -> None:
@@ -108,11 +113,11 @@ def actors(
     from artifactstore.json_output import to_json  # noqa: PLC0415
 
     if watch and url is not None:
-        watched = url
-        show_always(lambda: ask_tree(watched), every_s=_WATCH_EVERY_S)
+        watched, token = url, find_token(token_file)
+        show_always(lambda: ask_tree(watched, token), every_s=_WATCH_EVERY_S)
         return
     if url is not None:
-        found = ask_tree(url)
+        found = ask_tree(url, find_token(token_file))
     else:
 
         async def look(registry: "Registry") -> "Mapping[str, JsonValue]":
@@ -163,9 +168,7 @@ def serve(
     *,
     allow_remote: Annotated[
         bool,
-        typer.Option(
-            "--allow-remote", help="Listen where other machines can connect, although there is no authentication."
-        ),
+        typer.Option("--allow-remote", help="Listen where other machines can connect. Tokens need TLS there."),
     ] = False,
     allow_host: Annotated[
         list[str] | None,
@@ -186,6 +189,24 @@ def serve(
         Path | None,
         typer.Option("--ca-certs", metavar="FILE", help="Require client certificates of these authorities (PEM)."),
     ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trusted-proxy",
+            metavar="ADDRESS",
+            help="Believe the X-Forwarded headers of this address or network, or of unix; repeatable.",
+        ),
+    ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option("--public-url", metavar="URL", help="The URL at which browsers reach the service."),
+    ] = None,
+    anonymous_read: Annotated[
+        bool, typer.Option("--anonymous-read", help="Let requests without a token read packages.")
+    ] = False,
+    login_link: Annotated[
+        bool, typer.Option("--login-link", help="Print a link that opens the page in a browser once, within 60 s.")
+    ] = False,
     drain: Annotated[
         float,
         typer.Option(
@@ -205,14 +226,30 @@ def serve(
     from artifactstore.http.listening import Listening  # noqa: PLC0415
     from artifactstore.http.process import run_service  # noqa: PLC0415
 
-    listening = Listening(bind, allow_remote, certfile, keyfile, ca_certs, _host_names(allow_host))
+    names = _host_names(allow_host)
     with logged() as settings:
-        run_service(settings, listening, drain_s=drain, announce=_announce)
+        peers = _peers(settings, trusted_proxy, public_url)
+        if login_link and bind.startswith("unix:") and peers.public_url is None:
+            raise typer.BadParameter("a Unix socket has no link; give --public-url", param_hint="--login-link")
+        anonymous = anonymous_read or settings.anonymous_read
+        listening = Listening(bind, allow_remote, certfile, keyfile, ca_certs, names, peers, anonymous)
+        login_as = invoker() if login_link else None
+        run_service(settings, listening, drain_s=drain, announce=_announce, login_as=login_as)
+
+
+def _peers(settings: "Settings", proxies: list[str] | None, url: str | None) -> "Peers":
+    from artifactstore.http.peers import Peers, parse_proxies, parse_public_url  # noqa: PLC0415
+
+    networks, unix = parse_proxies(
+        "trusted proxies", settings.trusted_proxies if proxies is None else ",".join(proxies)
+    )
+    public = settings.public_url if url is None else url
+    return Peers(networks, unix, parse_public_url("public URL", public) if public else None)
 
 
 def dev() -> None:
     """Run `artifactstore dev`."""
-    serve(_DEV_BIND)
+    serve(_DEV_BIND, login_link=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -24,15 +24,18 @@ from msgspec import Struct
 
 from artifactstore.json_output import Json
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.tokens import Secret
 
-__all__ = ["ServiceUnreachable", "ask_service", "ask_tree"]
+__all__ = ["ServiceRefused", "ServiceUnreachable", "ask_service", "ask_tree"]
 
 _TIMEOUT_S = 10
 """Limit for the whole answer, in seconds."""
 
 _ANSWER_BYTES_MAX = 1 << 20
 _TREE_DEPTH_MAX = 32
+_DETAIL_MAX = 300
 _ANSWERS = (200, 503)
+_REFUSALS = (401, 403)
 _UNIX = "unix:"
 _FORMS = "a URL begins with http://, https:// or unix:"
 
@@ -45,6 +48,16 @@ class ServiceUnreachable(ArtifactStoreError):
     template = "no report from {self.url}: {self.reason}; is the service running there?"
 
 
+class ServiceRefused(ArtifactStoreError):
+    """The service at the URL gives no answer to this client, for lack of a token that allows it."""
+
+    url: str
+    reason: str
+    template = (
+        "{self.url} refuses this: {self.reason} Name a file with a token by --token-file, or set ARTIFACTSTORE_TOKEN"
+    )
+
+
 # The fields of an answer that the commands show. An answer without them is rejected.
 class _Part(Struct):
     healthy: bool
@@ -54,6 +67,10 @@ class _Part(Struct):
 class _Report(Struct):
     status: str
     components: dict[str, _Part] = {}
+
+
+class _Problem(Struct):
+    detail: str
 
 
 class _Mailbox(Struct):
@@ -93,31 +110,38 @@ class _Tree(Struct):
         return 1 + max((child.levels() for child in self.children or ()), default=0)
 
 
-def ask_service(url: str) -> Mapping[str, Json]:
-    """Return the report of a running service.
+def ask_service(url: str, token: Secret | None = None) -> Mapping[str, Json]:
+    """Return the report of a running service: the whole one for a token that may see it, else only the status.
 
     Args:
         url: URL of the service, with or without the path `/health`; or `unix:PATH`.
+        token: the secret of a token.
 
     Raises:
         ServiceUnreachable: nothing answers at the URL, or it is not an artifactstore service.
+        ServiceRefused: it refuses the token, or asks for one.
     """
-    return _get(url, "/health", _Report)
+    return _get(url, "/health", _Report, token)
 
 
-def ask_tree(url: str) -> Mapping[str, Json]:
+def ask_tree(url: str, token: Secret | None = None) -> Mapping[str, Json]:
     """Return the supervision tree of the running service at `url`; raises like `ask_service`."""
-    return _get(url, "/tree", _Tree)
+    return _get(url, "/tree", _Tree, token)
 
 
-def _get(url: str, path: str, shown: type[_Report | _Tree]) -> Mapping[str, Json]:
+def _get(url: str, path: str, shown: type[_Report | _Tree], token: Secret | None) -> Mapping[str, Json]:
     target = url if url.startswith(_UNIX) else url.rstrip("/").removesuffix("/health") + path
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     try:
         status, body = _in_time(
-            lambda: _read_unix(url.removeprefix(_UNIX), path) if url.startswith(_UNIX) else _read(target)
+            lambda: (
+                _read_unix(url.removeprefix(_UNIX), path, headers) if url.startswith(_UNIX) else _read(target, headers)
+            )
         )
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise ServiceUnreachable(target, _reason(error)) from error
+    if status in _REFUSALS:
+        raise ServiceRefused(target, _refusal(status, body))
     if status not in _ANSWERS:
         raise ServiceUnreachable(target, f"it answers HTTP {status}")
     try:
@@ -166,22 +190,37 @@ def _reason(error: Exception) -> str:
     return (reason.strerror if isinstance(reason, OSError) else None) or str(reason) or type(error).__name__
 
 
-def _read(target: str) -> tuple[int, bytes]:
+def _refusal(status: int, body: bytes) -> str:
+    """Return what a service says that refuses a token, without characters that a terminal would obey."""
+    try:
+        detail = msgspec.json.decode(body, type=_Problem).detail
+    except ValueError:
+        detail = ""
+    shown = "".join(each for each in detail if each.isprintable())[:_DETAIL_MAX]
+    return shown or f"it answers HTTP {status}."
+
+
+def _read(target: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
     parts = urlsplit(target)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(_FORMS)
     if parts.port == 0:  # `port` raises if it is out of range; a system call would take it modulo 65536
         raise ValueError("port 0 is no port of a service")
+    is_here = _is_here(parts.hostname)
+    if headers and parts.scheme == "http" and not is_here:
+        raise ValueError("a token is sent to another machine by https only")
     handlers: list[urllib.request.BaseHandler] = [_StayHere()]
-    if _is_here(parts.hostname):
+    if is_here:
         handlers.append(urllib.request.ProxyHandler({}))
     opener = urllib.request.build_opener(*handlers)
     try:
-        with opener.open(target, timeout=_TIMEOUT_S) as response:
+        asked = urllib.request.Request(target, headers=dict(headers))  # noqa: S310 - the scheme is checked above
+        with opener.open(asked, timeout=_TIMEOUT_S) as response:
             return cast("int", response.status), _body(response)
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, _body(cast("http.client.HTTPResponse", error.fp)) if error.code in _ANSWERS else b""
+            is_read = error.code in {*_ANSWERS, *_REFUSALS}
+            return error.code, _body(cast("http.client.HTTPResponse", error.fp)) if is_read else b""
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):
@@ -216,11 +255,11 @@ def _is_here(host: str) -> bool:
     return all(ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
 
 
-def _read_unix(path: str, target: str) -> tuple[int, bytes]:
+def _read_unix(path: str, target: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
     if not path:
         raise ValueError("unix: needs a path")
     with closing(_UnixConnection(path)) as connection:
-        connection.request("GET", target)
+        connection.request("GET", target, headers=dict(headers))
         response = connection.getresponse()
         return response.status, _body(response)
 

@@ -17,23 +17,34 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, NotFound
 
 from artifactstore.http.access import facts_of
-from artifactstore.http.api.application import Api, Identify
-from artifactstore.http.api.identity import identify_token
+from artifactstore.http.api.application import Api
 from artifactstore.http.api.model import UploadLimits
 from artifactstore.http.api.table import ROUTES
 from artifactstore.http.api.upload_turns import Uploads
+from artifactstore.http.authentication import Authenticator, Identity
 from artifactstore.http.gate import Gate
+from artifactstore.http.guard import IDENTITY, Guard
 from artifactstore.http.hosts import Hosts
 from artifactstore.http.metrics import METRICS_CONTENT_TYPE, RequestCounts, Sources, exposition
 from artifactstore.http.overview import Look, Overview, nothing_yet
 from artifactstore.http.page import ASSETS, PAGE, TEMPLATES, view_of
 from artifactstore.http.problems import problem, problem_of
-from artifactstore.http.shortcut import HEADERS, Application, Measure, Receive, Scope, Send, Shortcut, render
+from artifactstore.http.shortcut import (
+    DETAILED,
+    HEADERS,
+    HTML_HEADERS,
+    Application,
+    Measure,
+    Receive,
+    Scope,
+    Send,
+    Shortcut,
+    render,
+)
 from artifactstore.http.streams import EventStreams
 from artifactstore.http.tus import Tus
 from artifactstore.ids import now_us
 from artifactstore.json_output import Json, json_text, to_json
-from artifactstore.registry import Registry
 from artifactstore_protocols.events import SEQUENCE_MAX, parse_sequence
 from artifactstore_protocols.records import HealthReport
 from artifactstore_protocols.resumable_uploads import RESUMABLE_LIMITS
@@ -57,12 +68,11 @@ def make_app(
     measure: Measure,
     snapshot: Callable[[], SupervisorSnapshot | None],
     streams: EventStreams,
+    authenticator: Authenticator,
     connections: Callable[[], int] = lambda: 0,
     *,
     hosts: Hosts | None = None,
     look: Look = nothing_yet,
-    registry: Callable[[], Registry | None] = lambda: None,
-    identify: Identify = identify_token,
     limits: UploadLimits = _LIMITS,
 ) -> QuartTrio:
     """Return the application.
@@ -71,11 +81,10 @@ def make_app(
         measure: returns the health report.
         snapshot: returns the supervision tree; None while the tree is starting.
         streams: the event streams of this server.
+        authenticator: tells who sends a request.
         connections: returns the number of open connections.
         hosts: names that clients may use for the service, besides loopback names.
         look: returns the contents of the store.
-        registry: returns the open store; None while it is starting.
-        identify: returns what a token allows.
         limits: the limits of uploads.
     """
     app = QuartTrio("artifactstore", static_folder=None, template_folder=str(TEMPLATES))
@@ -94,7 +103,9 @@ def make_app(
         except Refusal as error:
             report = str(error)
         view = view_of(report, snapshot(), await look(), now_us())
-        return Response(await render_template(PAGE, view=view), content_type="text/html; charset=utf-8")
+        session = _identity().session
+        html = await render_template(PAGE, view=view, csrf=None if session is None else session.csrf)
+        return Response(html, headers=HTML_HEADERS, content_type="text/html; charset=utf-8")
 
     @app.get("/metrics")
     async def get_metrics() -> Response:
@@ -117,8 +128,9 @@ def make_app(
     # Quart documents this assignment for middleware; a type checker rejects an assignment to a method.
     ordinary = cast("Application", app.asgi_app)
     shortcut = Shortcut(_ended(ordinary), measure, counts)
-    api = Api(shortcut, ROUTES, registry, identify, streams, Uploads(RESUMABLE_LIMITS), counts, limits)
-    app.asgi_app = cast("Any", Tus(Gate(api, hosts or Hosts(), counts)))  # type: ignore[method-assign]
+    api = Api(shortcut, ROUTES, authenticator, streams, Uploads(RESUMABLE_LIMITS), counts, limits)
+    guard = Guard(api, authenticator, counts)
+    app.asgi_app = cast("Any", Tus(Gate(guard, hosts or Hosts(), counts)))  # type: ignore[method-assign]
     return app
 
 
@@ -142,16 +154,19 @@ def _add_health_routes(app: QuartTrio, measure: Measure) -> None:
         try:
             reasons = _not_ready(await measure())
         except Refusal as error:
-            reasons = [f"health: {error}"]
+            reasons = ["health"]
+            _logger.warning("the health cannot be told: %s", error)
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
         return _answer({"status": "not ready" if reasons else "ready", "reasons": reasons}, status)
 
     @app.get("/health")
     async def get_health() -> Response:
+        detailed: bool = cast("Scope", request.scope)[DETAILED]
         try:
-            status, body = render(await measure())
+            status, body = render(await measure(), detailed=detailed)
         except Refusal as error:  # the health actor itself is down
-            return _answer({"status": "unavailable", "reasons": [str(error)]}, HTTPStatus.SERVICE_UNAVAILABLE)
+            reasons: dict[str, Json] = {"reasons": [str(error)]} if detailed else {}
+            return _answer({"status": "unavailable", **reasons}, HTTPStatus.SERVICE_UNAVAILABLE)
         return Response(body, status=status, content_type="application/json")
 
 
@@ -162,17 +177,24 @@ def _add_stream_route(app: QuartTrio, streams: EventStreams) -> None:
         if since is None:
             detail = f"`since` and Last-Event-ID are sequences: whole numbers from 0 to {SEQUENCE_MAX}."
             return problem(HTTPStatus.BAD_REQUEST, detail)
-        if not streams.take():
+        holder = _identity().grant.principal
+        if not streams.take(holder):
             full = problem(HTTPStatus.SERVICE_UNAVAILABLE, "As many streams are open as may be; try again later.")
             full.headers["Retry-After"] = _STREAM_AGAIN_AFTER_S
             return full
         # Take the place here, not when the body begins: many requests can pass the check before the first body begins.
         at_its_end: ExitStack = cast("Scope", request.scope)[_AT_ITS_END]
-        at_its_end.callback(streams.give_back)
+        at_its_end.callback(streams.give_back, holder)
         body = b"" if request.method == "HEAD" else streams.follow(since)
         answer = Response(body, headers=_STREAM_HEADERS, content_type="text/event-stream")
         answer.timeout = None  # a stream ends with its client or with the service, not by a timeout
         return answer
+
+
+def _identity() -> Identity:
+    """Return who sends the current request, as the guard found."""
+    found: Identity = cast("Scope", request.scope)[IDENTITY]
+    return found
 
 
 def _serve_assets(app: QuartTrio) -> None:
@@ -191,7 +213,7 @@ def _answer(value: Json, status: HTTPStatus = HTTPStatus.OK) -> Response:
 
 def _not_ready(report: HealthReport) -> list[str]:
     needed = _NEEDED_TO_BE_READY | _NEEDED_ACTORS
-    return [f"{part.name}: {part.detail}" for part in report.components if part.name in needed and not part.healthy]
+    return [part.name for part in report.components if part.name in needed and not part.healthy]
 
 
 def _add_hooks(app: QuartTrio, counts: RequestCounts) -> None:

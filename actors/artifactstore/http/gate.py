@@ -1,6 +1,6 @@
 """The gate before the application. It admits requests that name this service and come from no other site.
 
-Bodies are only for the API, and never compressed.
+Bodies are only for the API and for forms, and never compressed.
 
 A refused request gets a problem document, and its connection is closed.
 """
@@ -10,6 +10,7 @@ from http import HTTPStatus
 from urllib.parse import unquote
 
 from artifactstore.http.api.routing import is_of_api
+from artifactstore.http.guard import FORMS
 from artifactstore.http.hosts import Hosts, parse_authority
 from artifactstore.http.metrics import RequestCounts
 from artifactstore.http.problems import PROBLEM_TYPE, problem_body
@@ -86,7 +87,7 @@ def _examined(scope: Scope, hosts: Hosts) -> str:
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     _refuse_compressed(headers)
     path, authority = _target(scope)
-    _refuse_body(headers, admitted=is_of_api(path) and scope["method"] not in _READING)
+    _refuse_body(headers, admitted=(is_of_api(path) or path in FORMS) and scope["method"] not in _READING)
     named = [value.decode("latin-1") for name, value in headers if name == b"host"]
     if scope.get("server") is not None:  # on a Unix socket, which no browser reaches, any name is valid
         for each in [*named, *authority] or [""]:

@@ -1,7 +1,7 @@
 """Listeners of the service: on TCP or a Unix socket, with or without TLS.
 
-The service has no authentication yet. So an address that other machines can reach is refused unless the operator allows
-it. The permissions of a Unix socket allow its owner and its group to connect.
+An address that other machines can reach is refused unless the operator allows it: a mistake would show the service to a
+network. The permissions of a Unix socket allow its owner and its group to connect.
 """
 
 import errno
@@ -17,6 +17,7 @@ import trio
 from msgspec import Struct
 
 from artifactstore.http.hosts import Hosts, is_loopback, parse_authority
+from artifactstore.http.peers import Peers
 from artifactstore.http.tls import tls_context
 from artifactstore_protocols.errors import ArtifactStoreError
 
@@ -54,8 +55,8 @@ class RemoteBindRefused(ArtifactStoreError):
 
     address: str
     template = (
-        "will not listen on {self.address}, which other machines can reach: the service has no authentication. "
-        "Bind it to 127.0.0.1 or to unix:PATH, or say --allow-remote if your network keeps strangers away"
+        "will not listen on {self.address}, which other machines can reach. Bind it to 127.0.0.1 or to unix:PATH, or "
+        "say --allow-remote if they should; their tokens then need --certfile and --keyfile, or a --trusted-proxy"
     )
 
 
@@ -69,6 +70,8 @@ class Listening(Struct, frozen=True):
         keyfile: PEM file of the server's private key.
         ca_certs: PEM file of certificate authorities. If given, a client must have a certificate of one of them.
         names: further names that clients may use for the service, in the form of `Authority.name`.
+        peers: the trusted proxies and the public URL.
+        anonymous_read: whether requests without a token may read packages.
     """
 
     bind: str
@@ -77,13 +80,17 @@ class Listening(Struct, frozen=True):
     keyfile: Path | None = None
     ca_certs: Path | None = None
     names: frozenset[str] = frozenset()
+    peers: Peers = Peers()
+    anonymous_read: bool = False
 
     @property
     def hosts(self) -> Hosts:
         """The names that a request may have in `Host`."""
         host, _, _port = self.bind.rpartition(":")
         bound = None if self.bind.startswith(_UNIX) else parse_authority(host)
-        return Hosts(self.names, None if bound is None else bound.name)
+        public = self.peers.public_url
+        names = self.names if public is None else self.names | {public.authority.name}
+        return Hosts(names, None if bound is None else bound.name)
 
 
 async def open_listeners(listening: Listening) -> Sequence[Listener]:

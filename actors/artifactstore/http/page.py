@@ -25,7 +25,12 @@ TEMPLATES = Path(__file__).parent / "page"
 PAGE = "index.html"
 
 ASSETS: Mapping[str, str] = MappingProxyType(
-    {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+    {
+        "page.css": "text/css",
+        "page.js": "text/javascript",
+        "login.js": "text/javascript",
+        "icon.svg": "image/svg+xml",
+    }
 )
 """Static files of the page, with their media types."""
 

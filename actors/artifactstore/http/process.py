@@ -14,15 +14,16 @@ import trio
 
 from artifactstore import signals
 from artifactstore.config import Settings
-from artifactstore.http.api.application import Identify
 from artifactstore.http.api.identity import identify_token
 from artifactstore.http.api.model import UploadLimits
+from artifactstore.http.authentication import Authenticator, Identify
 from artifactstore.http.jobs import service_jobs
 from artifactstore.http.listening import Listening, check_listening
 from artifactstore.http.maintenance import Maintenance, MaintenanceRole
 from artifactstore.http.notify import notify
 from artifactstore.http.overview import overview_of
 from artifactstore.http.server import BoundAddresses, Drain, HttpRole, HttpServer
+from artifactstore.http.sessions import CODE_S, Sessions, login_grant
 from artifactstore.open import open_store
 from artifactstore.registry import Registry
 from artifactstore.supervision import ActorRef, ActorSpec, LoopBlocked, Report, StallReport
@@ -46,7 +47,14 @@ _ANSWER_TIMEOUT_S = 30.0
 _ORDERLY_SIGNALS = 2
 
 
-def run_service(settings: Settings, listening: Listening, *, drain_s: float, announce: Callable[[str], None]) -> None:
+def run_service(
+    settings: Settings,
+    listening: Listening,
+    *,
+    drain_s: float,
+    announce: Callable[[str], None],
+    login_as: str | None = None,
+) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP, then drain and return.
 
     Args:
@@ -54,6 +62,7 @@ def run_service(settings: Settings, listening: Listening, *, drain_s: float, ann
         listening: addresses and options of the listeners.
         drain_s: seconds that running requests get after the signal. A second signal ends the wait.
         announce: called with one line of text for each address that the service listens on, and when it stops.
+        login_as: the user for whom a link with a one-time code is announced; None for no link.
 
     Raises:
         RemoteBindRefused: other machines could reach the address, and the options do not allow that.
@@ -61,7 +70,7 @@ def run_service(settings: Settings, listening: Listening, *, drain_s: float, ann
         CertificateUnusable: the given files cannot be used for TLS.
         StartFailed: an actor could not start. All other errors of `open_registry` can occur too.
     """
-    signals.run(Service(settings, listening, drain_s, announce).run, orderly=_ORDERLY_SIGNALS)
+    signals.run(Service(settings, listening, drain_s, announce, login_as).run, orderly=_ORDERLY_SIGNALS)
 
 
 def _end_if_stuck(report: Report) -> None:
@@ -76,8 +85,14 @@ class Service:
     """A running service, with the signals that stop it."""
 
     def __init__(
-        self, settings: Settings, listening: Listening, drain_s: float, announce: Callable[[str], None]
+        self,
+        settings: Settings,
+        listening: Listening,
+        drain_s: float,
+        announce: Callable[[str], None],
+        login_as: str | None = None,
     ) -> None:
+        self._login_as = login_as
         self._settings, self._listening = settings, listening
         self._drain_s, self._announce = drain_s, announce
         self._http = ActorRef[HttpRole]("http")
@@ -110,14 +125,25 @@ class Service:
     async def _serve(self) -> None:
         """Open the store, announce its addresses, wait for the first signal, and drain the server."""
         await check_listening(self._listening)  # before a store is created for a service that cannot listen
-        services = http_service(self._http, self._listening, lambda: self._registry, self._settings)
+        sessions = Sessions()
+        services = http_service(self._http, self._listening, lambda: self._registry, self._settings, sessions=sessions)
         async with open_store(self._settings, services, on_report=_end_if_stuck) as self._registry:
-            for url in await self._http.ask(BoundAddresses()):
+            bound = await self._http.ask(BoundAddresses())
+            for url in bound:
                 self._announce(f"artifactstore serves {url}{'' if url.startswith('unix:') else '/health'}")
+            self._announce_login(bound, sessions)
             notify("READY=1")
             await self._told.wait()
             with self._draining, suppress(AskError):
                 await self._http.ask(Drain(self._drain_s), timeout=self._drain_s + _ANSWER_TIMEOUT_S)
+
+    def _announce_login(self, bound: Sequence[str], sessions: Sessions) -> None:
+        """Announce a link that lets the user in. The code is in the part that browsers do not send."""
+        public = self._listening.peers.public_url
+        url = next((each for each in bound if not each.startswith("unix:")), None) if public is None else public.text
+        if self._login_as is not None and url is not None:
+            code = sessions.issue_code(login_grant(self._login_as))
+            self._announce(f"artifactstore opens {url}/login#{code} once, within {CODE_S:.0f} s")
 
 
 def http_service(
@@ -127,6 +153,7 @@ def http_service(
     settings: Settings | None = None,
     *,
     identify: Identify = identify_token,
+    sessions: Sessions | None = None,
 ) -> Callable[[Actors], Sequence[ActorSpec[Any]]]:
     """Return the argument `services` of `open_store` for a store that serves HTTP.
 
@@ -136,7 +163,10 @@ def http_service(
         registry: returns the open store; None while it is starting.
         settings: say which jobs the service repeats, and what it takes; None for no jobs and the defaults.
         identify: returns what a token allows.
+        sessions: the sessions of browsers, which outlive a restart of the server's actor.
     """
+    kept = Sessions() if sessions is None else sessions
+    authenticator = Authenticator(registry, identify, listening.peers, kept, anonymous_read=listening.anonymous_read)
 
     def snapshot() -> SupervisorSnapshot | None:
         store = registry()
@@ -152,7 +182,7 @@ def http_service(
 
         def server() -> HttpServer:
             look = overview_of(registry)
-            return HttpServer(listening, measure, snapshot, actors.projection, look, registry, identify, limits)
+            return HttpServer(listening, measure, snapshot, actors.projection, look, authenticator, limits)
 
         spec = ActorSpec(ref=http, factory=server)
         if settings is None:

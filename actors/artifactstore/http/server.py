@@ -16,15 +16,14 @@ from hypercorn.typing import ASGIFramework
 from msgspec import Struct
 
 from artifactstore.http.access import logged_requests
-from artifactstore.http.api.application import Identify
 from artifactstore.http.api.model import UploadLimits
 from artifactstore.http.app import make_app
+from artifactstore.http.authentication import Authenticator
 from artifactstore.http.connection import Connection
 from artifactstore.http.listening import Listening, SocketFile, open_listeners, socket_file, unlink_socket, url_of
 from artifactstore.http.overview import Look
 from artifactstore.http.shortcut import Measure
 from artifactstore.http.streams import EventStreams
-from artifactstore.registry import Registry
 from artifactstore.supervision import Actor, ActorRef, handles
 from artifactstore_protocols.messages import ProjectionRole
 from artifactstore_protocols.supervision import Request, SupervisorSnapshot
@@ -66,8 +65,7 @@ class HttpServer(Actor[HttpRole]):
         snapshot: returns a snapshot of the supervision tree; None while the tree is starting.
         projection: the actor that opens tails of the log.
         look: returns the contents of the store.
-        registry: returns the open store; None while it is starting.
-        identify: returns what a token allows.
+        authenticator: tells who sends a request.
         limits: the limits of uploads.
     """
 
@@ -78,8 +76,7 @@ class HttpServer(Actor[HttpRole]):
         snapshot: Callable[[], SupervisorSnapshot | None],
         projection: ActorRef[ProjectionRole],
         look: Look,
-        registry: Callable[[], Registry | None],
-        identify: Identify,
+        authenticator: Authenticator,
         limits: UploadLimits,
     ) -> None:
         self._listening = listening
@@ -92,11 +89,10 @@ class HttpServer(Actor[HttpRole]):
             measure,
             snapshot,
             self._streams,
+            authenticator,
             lambda: len(connections),
             hosts=listening.hosts,
             look=look,
-            registry=registry,
-            identify=identify,
             limits=limits,
         )
         # Quart's application is an ASGI application, but Hypercorn's type for one is narrower than the protocol.

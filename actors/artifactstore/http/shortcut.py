@@ -16,7 +16,18 @@ from artifactstore.json_output import health_to_json, json_text
 from artifactstore_protocols.records import HealthReport
 from artifactstore_protocols.supervision import Refusal
 
-__all__ = ["HEADERS", "Application", "Measure", "Receive", "Scope", "Send", "Shortcut", "render"]
+__all__ = [
+    "DETAILED",
+    "HEADERS",
+    "HTML_HEADERS",
+    "Application",
+    "Measure",
+    "Receive",
+    "Scope",
+    "Send",
+    "Shortcut",
+    "render",
+]
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -29,6 +40,16 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 """Headers of every response of the service."""
+
+HTML_HEADERS = {
+    **HEADERS,
+    "Content-Security-Policy": HEADERS["Content-Security-Policy"].replace("form-action 'none'", "form-action 'self'"),
+    "Referrer-Policy": "same-origin",
+}
+"""Headers of a page with a form. Without a referrer a browser would say `Origin: null` when it sends the form."""
+
+DETAILED = "artifactstore.detailed"
+"""The key in an ASGI scope that says whether the sender of a request for `/health` may see the whole report."""
 
 _PATH = "/health"
 _METHODS = frozenset({"GET", "HEAD"})
@@ -45,9 +66,10 @@ type Measure = Callable[[], Awaitable[HealthReport]]
 """A function that returns a health report of limited age, or raises a `Refusal` if the health actor is down."""
 
 
-def render(report: HealthReport) -> tuple[HTTPStatus, bytes]:
-    """Return the status and the body of the response to `/health`."""
-    body = f"{json_text(health_to_json(report, now_us()))}\n".encode()
+def render(report: HealthReport, *, detailed: bool) -> tuple[HTTPStatus, bytes]:
+    """Return the status and the body of the response to `/health`: the whole report, or only its status."""
+    whole = health_to_json(report, now_us())
+    body = f"{json_text(whole if detailed else {'status': whole['status']})}\n".encode()
     return HTTPStatus.OK if report.healthy else HTTPStatus.SERVICE_UNAVAILABLE, body
 
 
@@ -73,7 +95,7 @@ class Shortcut:
             await self._application(scope, receive, send)
             return
         try:
-            status, body = render(await self._measure())
+            status, body = render(await self._measure(), detailed=scope[DETAILED])
         except Refusal:
             await self._application(scope, receive, send)
             return

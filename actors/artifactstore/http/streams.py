@@ -5,6 +5,7 @@ Each stream reads the log at the pace of its client. The number of streams is li
 stops.
 """
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import cast
 
@@ -24,7 +25,7 @@ from artifactstore_protocols.supervision import ActorStopped, AskError
 __all__ = ["STREAMS_MAX", "EventStreams", "Message", "page_message"]
 
 STREAMS_MAX = 32
-"""Maximum number of open streams."""
+"""Maximum number of open streams. One holder has half of them at most, so nobody keeps all others out."""
 
 _HEARTBEAT_S = 15.0
 _AGAIN_AFTER_MS = 2000
@@ -50,29 +51,30 @@ class EventStreams:
     def __init__(self, projection: ActorRef[ProjectionRole]) -> None:
         self._projection = projection
         self._tails: set[Stream[StoredEvent]] = set()
-        self._taken = 0
+        self._taken = Counter[str]()
         self._ended = False
 
     @property
     def open(self) -> int:
         """Return the number of open streams."""
-        return self._taken
+        return self._taken.total()
 
-    @property
-    def full(self) -> bool:
-        """Return whether no further stream can be opened."""
-        return self._ended or self._taken >= STREAMS_MAX
+    def take(self, holder: str) -> bool:
+        """Reserve a place for a stream; return False if there is none. The caller must call `give_back` at the end.
 
-    def take(self) -> bool:
-        """Reserve a place for a stream; return False if all are in use. The caller must call `give_back` at the end."""
-        if self.full:
+        Args:
+            holder: the principal for whom the stream is.
+        """
+        if self._ended or self.open >= STREAMS_MAX or self._taken[holder] >= STREAMS_MAX // 2:
             return False
-        self._taken += 1
+        self._taken[holder] += 1
         return True
 
-    def give_back(self) -> None:
+    def give_back(self, holder: str) -> None:
         """Release a place that `take` reserved."""
-        self._taken -= 1
+        self._taken[holder] -= 1
+        if not self._taken[holder]:
+            del self._taken[holder]
 
     def end(self) -> None:
         """End every stream, and reject new ones."""

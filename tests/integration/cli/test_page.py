@@ -10,10 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from integration.cli.harness import Cli
-from integration.cli.test_service import SERVICE_COMPONENTS, serving
+from integration.cli.test_service import SERVICE_COMPONENTS, cookie_of, serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = [
@@ -67,6 +67,7 @@ def visiting(browser: Browser, base: str, *, scheme: str = "light", width: int =
     context = browser.new_context(
         color_scheme="dark" if scheme == "dark" else "light", viewport={"width": width, "height": 844}
     )
+    sign_in(context, base)
     visit = Visit(context.new_page())
     visit.page.set_default_timeout(GUARD_MS)
     visit.page.on("console", lambda message: visit.complaints.append(message.text))
@@ -76,6 +77,12 @@ def visiting(browser: Browser, base: str, *, scheme: str = "light", width: int =
         yield visit
     finally:
         context.close()
+
+
+def sign_in(context: BrowserContext, base: str) -> None:
+    """Give a browser the cookie of the user who started the service."""
+    name, value = cookie_of(base)
+    context.add_cookies([{"name": name, "value": value, "url": base, "httpOnly": True, "sameSite": "Strict"}])
 
 
 def stored(page: Page) -> dict[str, str]:
@@ -251,7 +258,9 @@ def test_a_stream_that_is_refused_is_opened_again(cli: Cli) -> None:
     """A browser gives up a stream that gets 503, as the 33rd one does."""
     cli.ok("package", "create", "before")
     with serving(cli) as (_process, base), browsing() as browser:
-        page = browser.new_context().new_page()
+        context = browser.new_context()
+        sign_in(context, base)
+        page = context.new_page()
         page.set_default_timeout(GUARD_MS)
         page.route("**/events/stream*", lambda route: route.fulfill(status=503))
         page.goto(base)
@@ -274,7 +283,9 @@ def test_everybody_can_read_it(cli: Cli, tree: Path) -> None:
                 assert visit.page.locator("h1").count() == 1
                 assert visit.page.locator("#log").get_attribute("aria-live") == "polite"
                 assert visit.complaints == []
-        without_script = browser.new_context(java_script_enabled=False).new_page()
+        context = browser.new_context(java_script_enabled=False)
+        sign_in(context, base)
+        without_script = context.new_page()
         without_script.goto(base)
         assert without_script.locator("#status").inner_text() == "healthy"
         assert without_script.locator(".tree b").count() == 10

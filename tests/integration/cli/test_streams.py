@@ -220,11 +220,14 @@ def test_a_service_stops_in_order_when_nobody_reads_its_log(cli: Cli) -> None:
         assert process.wait(timeout=GRACE_S) == 0
 
 
-def test_a_watched_tree_comes_through_a_pipe(cli: Cli) -> None:
+def test_a_watched_tree_comes_through_a_pipe(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     with cli.started("serve", "--bind", "127.0.0.1:0") as service:
         assert service.stderr is not None
         url = service.stderr.readline().decode().split()[-1].removesuffix("/health")
-        assert json.load(urllib.request.urlopen(f"{url}/tree"))["name"] == "root"
+        token = cli.run("token", "create", "monitor", "--scope", "read").text.strip()
+        monkeypatch.setenv("ARTIFACTSTORE_TOKEN", token)
+        request = urllib.request.Request(f"{url}/tree", headers={"Authorization": f"Bearer {token}"})
+        assert json.load(urllib.request.urlopen(request))["name"] == "root"
         with cli.started("actors", "--url", url, "--watch") as watch:
             assert watch.stdout is not None
             seen = [watch.stdout.readline() for _ in range(60)]

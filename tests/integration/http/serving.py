@@ -14,10 +14,24 @@ from artifactstore import Registry, Settings
 from artifactstore.http.listening import Listening
 from artifactstore.http.process import http_service
 from artifactstore.http.server import BoundAddresses, HttpRole
+from artifactstore.http.sessions import Sessions
 from artifactstore.open import open_store
 from artifactstore.supervision import ActorRef
+from http_viewer import VIEWER, identify
 
-__all__ = ["GUARD_S", "LOOPBACK", "Answer", "Service", "answer_to", "ask", "connect", "read_events", "serving", "talk"]
+__all__ = [
+    "GUARD_S",
+    "LOOPBACK",
+    "VIEWER",
+    "Answer",
+    "Service",
+    "answer_to",
+    "ask",
+    "connect",
+    "read_events",
+    "serving",
+    "talk",
+]
 
 GUARD_S = 60
 """Ends a test that waits for what will not come."""
@@ -32,10 +46,23 @@ class Service:
     Attributes:
         registry: its store.
         url: where it serves.
+        sessions: the sessions of browsers.
     """
 
     registry: Registry
     url: str
+    sessions: Sessions
+
+    async def ask(
+        self,
+        target: str,
+        method: str = "GET",
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        context: ssl.SSLContext | None = None,
+    ) -> "Answer":
+        """One request of somebody who may see the pages, and its answer."""
+        return await ask(self.url, target, method, headers=(VIEWER, *headers), context=context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +86,14 @@ async def serving(
     http = ActorRef[HttpRole]("http")
     running: list[Registry] = []
     store = settings if limited else None
-    services = http_service(http, listening, lambda: running[0] if running else None, store)
+    sessions = Sessions()
+    services = http_service(
+        http, listening, lambda: running[0] if running else None, store, identify=identify, sessions=sessions
+    )
     async with open_store(settings, services) as registry:
         running.append(registry)
         [url] = await http.ask(BoundAddresses())
-        yield Service(registry, url)
+        yield Service(registry, url, sessions)
 
 
 async def connect(url: str, context: ssl.SSLContext | None = None) -> trio.abc.Stream:

@@ -45,7 +45,7 @@ async def test_each_request_is_a_line_with_a_name(settings: Settings) -> None:
             await ask(
                 service.url, "/livez?token=SECRET", headers=[("User-Agent", "SECRET"), ("Authorization", "SECRET")]
             )
-            await ask(service.url, "/SECRET%0AGET", "HEAD", headers=[("X-Request-Id", "ci-4711.a")])
+            await service.ask("/SECRET%0AGET", "HEAD", headers=[("X-Request-Id", "ci-4711.a")])
             await ask(service.url, "/health", headers=[("X-Request-Id", "SECRET\tand more")])
             await ask(service.url, "/v1/packages/SECRET")
     shown = [line.rpartition(", ")[0] for line, _name in lines]
@@ -61,7 +61,7 @@ async def test_a_request_of_the_api_says_which_package_and_token(settings: Setti
             secret = await service.registry.create_token("ci", scopes=["read"], packages=["a-*"])
             package = await service.registry.create_package("a-1")
             await ask(service.url, "/v1/packages/a-1", headers=[("Authorization", f"Bearer {secret}")])
-            answer = await ask(service.url, "/metrics")
+            answer = await service.ask("/metrics")
     shown = [line.rpartition(", ")[0] for line, _name in lines]
     assert f"GET /v1/packages/{{package}}, package {package.package_id}, token ci: 200" in shown
     assert b'artifactstore_http_token_requests_total{token="ci"} 1.0' in answer.body

@@ -10,11 +10,12 @@ import trio
 
 from artifactstore import Settings
 from artifactstore.health import HealthActor
+from artifactstore.http.listening import Listening
 from artifactstore.http.process import Service
 from artifactstore.signals import StopSignals
 from artifactstore_protocols.messages import GetHealth
 from artifactstore_protocols.records import HealthReport
-from integration.http.serving import GUARD_S, LOOPBACK, connect, request
+from integration.http.serving import GUARD_S, connect, request
 
 
 @dataclass
@@ -45,7 +46,7 @@ async def running(settings: Settings, *, drain_s: float = 3600) -> AsyncGenerato
         serves.set()
 
     async def run() -> None:
-        await Service(settings, LOOPBACK, drain_s, announce).run(stops)
+        await Service(settings, Listening("127.0.0.1:0", anonymous_read=True), drain_s, announce).run(stops)
         over.set()
 
     with trio.fail_after(GUARD_S):
@@ -125,7 +126,7 @@ async def test_a_drain_ends_by_itself(settings: Settings, slow: Slow) -> None:
 
 async def test_streams_of_events_do_not_hold_up_a_drain(settings: Settings) -> None:
     async with running(settings) as service, await connect(service.url) as stream:
-        await stream.send_all(request("/events/stream"))
+        await stream.send_all(request("/v1/events", headers=[("Accept", "text/event-stream")]))
         received = b""
         while b"retry:" not in received:
             received += await stream.receive_some()

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from artifactstore import Settings
 from artifactstore.http.listening import Listening
-from integration.http.serving import Service, serving, talk
+from integration.http.serving import VIEWER, Service, serving, talk
 
 
 async def status_of(service: Service, *lines: str, target: str = "/tree", method: str = "HEAD") -> int:
-    """The status of a request with these headers and no others."""
-    head = [f"{method} {target} HTTP/1.1", *lines, "Connection: close", "", ""]
+    """The status of a request with these headers, and that of a viewer, and no others."""
+    head = [f"{method} {target} HTTP/1.1", ": ".join(VIEWER), *lines, "Connection: close", "", ""]
     received = await talk(service.url, "\r\n".join(head).encode("latin-1"))
     return int(received.split(b" ")[1])
 

@@ -10,7 +10,7 @@ import trio
 
 from artifactstore.http import process as http_service
 from artifactstore.http import shortcut
-from integration.http.serving import GUARD_S, Service, ask
+from integration.http.serving import GUARD_S, Service
 from integration.registry.samples import plant
 
 CLIENTS = Path(__file__).parents[3] / "bench" / "health_load.py"
@@ -39,7 +39,7 @@ async def test_every_request_at_concurrency_64_is_answered_during_an_ingest(
         outcome = json.loads(b"".join([part async for part in process.stdout]))
     assert (outcome["requests"], outcome["errors"]) == (requests, 0), outcome
     assert ingests > 0
-    counted = (await ask(service.url, "/metrics")).body.decode()
+    counted = (await service.ask("/metrics")).body.decode()
     assert f'artifactstore_http_requests_total{{method="GET",path="/health",status="200"}} {requests}.0' in counted
 
 
@@ -47,8 +47,8 @@ async def test_the_short_way_answers_as_the_ordinary_one(service: Service, monke
     for method in ("GET", "HEAD"):
         with monkeypatch.context() as patched:
             patched.setattr(shortcut, "_METHODS", frozenset[str]())  # nothing takes the short way
-            ordinary = await ask(service.url, "/health", method)
-        short = await ask(service.url, "/health", method)
+            ordinary = await service.ask("/health", method)
+        short = await service.ask("/health", method)
         assert short.status == ordinary.status == 200
         assert short.headers.keys() == ordinary.headers.keys()
         for name in short.headers.keys() - {"date", "content-length"}:
@@ -60,8 +60,8 @@ async def test_the_short_way_answers_as_the_ordinary_one(service: Service, monke
 
 async def test_ages_grow_while_a_report_is_kept(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_service, "REPORT_AGE_MAX_S", 3600.0)
-    first = (await ask(service.url, "/health")).json["components"]["database"]
+    first = (await service.ask("/health")).json["components"]["database"]
     with trio.fail_after(GUARD_S):
-        while (later := (await ask(service.url, "/health")).json["components"]["database"])["age_s"] <= first["age_s"]:
+        while (later := (await service.ask("/health")).json["components"]["database"])["age_s"] <= first["age_s"]:
             pass
     assert later["measured_at"] == first["measured_at"]

@@ -12,7 +12,7 @@ from artifactstore.health import HealthActor
 from artifactstore.http import app, connection, server
 from artifactstore.http import process as http_service
 from artifactstore_protocols.records import HealthReport
-from integration.http.serving import GUARD_S, Service, ask, connect, request
+from integration.http.serving import GUARD_S, VIEWER, Service, connect, request
 from integration.registry.samples import add, object_file
 from stored_objects import overwrite
 
@@ -21,16 +21,16 @@ PATHS = ["/", "/page/page.css", "/health", "/livez", "/readyz", "/metrics", "/tr
 
 async def test_head_is_get_without_a_body(service: Service) -> None:
     for path in PATHS:
-        head = await ask(service.url, path, "HEAD")
+        head = await service.ask(path, "HEAD")
         assert (head.status, head.body) == (200, b""), path
         if path != "/events/stream":
-            assert (await ask(service.url, path)).headers["content-type"] == head.headers["content-type"]
+            assert (await service.ask(path)).headers["content-type"] == head.headers["content-type"]
 
 
 @pytest.mark.slow
 async def test_nothing_can_be_changed(service: Service) -> None:
     for path, method in product(PATHS, ("POST", "PUT", "DELETE", "PATCH", "OPTIONS")):
-        answer = await ask(service.url, path, method)
+        answer = await service.ask(path, method)
         assert answer.status == 405, path
         assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
         assert answer.headers["content-type"] == "application/problem+json"
@@ -54,7 +54,7 @@ REFUSED: Mapping[str, tuple[str, tuple[tuple[str, str], ...], int, str]] = {
 
 async def test_errors_are_problem_details(service: Service) -> None:
     for case, (path, headers, status, title) in REFUSED.items():
-        answer = await ask(service.url, path, headers=headers)
+        answer = await service.ask(path, headers=headers)
         assert answer.headers["content-type"] == "application/problem+json", case
         assert list(answer.json) == ["type", "title", "status", "detail"]
         assert (answer.status, answer.json["status"], answer.json["title"]) == (status, status, title), case
@@ -68,7 +68,7 @@ async def test_a_defect_is_a_500_that_says_nothing_of_what_is_inside(
         raise RuntimeError("a secret")
 
     monkeypatch.setattr(app, "_not_ready", fail)
-    answer = await ask(service.url, "/readyz")
+    answer = await service.ask("/readyz")
     assert (answer.status, answer.headers["content-type"]) == (500, "application/problem+json")
     assert b"secret" not in answer.body
     assert "GET /readyz failed" in caplog.text
@@ -77,15 +77,17 @@ async def test_a_defect_is_a_500_that_says_nothing_of_what_is_inside(
 
 async def test_answers_are_not_kept_and_locked_down(service: Service) -> None:
     for path in (*PATHS[:-1], "/nothing"):
-        _is_locked_down((await ask(service.url, path)).headers)
+        _is_locked_down((await service.ask(path)).headers, has_form=path == "/")
+    _is_locked_down((await service.ask("/login")).headers, has_form=True)
 
 
-def _is_locked_down(headers: Mapping[str, str]) -> None:
+def _is_locked_down(headers: Mapping[str, str], *, has_form: bool) -> None:
     assert headers["cache-control"] == "no-store"
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == ("same-origin" if has_form else "no-referrer")
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert policy["form-action"] == ("'self'" if has_form else "'none'")
     assert {policy["script-src"], policy["style-src"]} == {"'self'"}
     assert "server" not in headers
 
@@ -128,7 +130,7 @@ async def test_a_client_that_takes_no_answers_is_left(service: Service, monkeypa
 
     async def ask_without_end(stream: trio.abc.Stream) -> None:
         while True:  # answers fill what the kernel holds for the client, then requests what it holds for the server
-            await stream.send_all(request("/metrics") * 100)
+            await stream.send_all(request("/metrics", headers=[VIEWER]) * 100)
 
     with trio.fail_after(GUARD_S):
         async with await connect(service.url) as stream:
@@ -148,18 +150,18 @@ async def test_metrics_count_the_objects_that_verify_found_flawed(service: Servi
     missing.unlink()
     assert not (await service.registry.verify()).sound
 
-    metrics = (await ask(service.url, "/metrics")).body
+    metrics = (await service.ask("/metrics")).body
     for problem in ("damaged", "missing"):
         assert f'artifactstore_objects_flagged{{problem="{problem}"}} 1.0'.encode() in metrics
-    assert (await ask(service.url, "/health")).status == 503
-    assert (await ask(service.url, "/readyz")).status == 200, "it still serves what is whole"
+    assert (await service.ask("/health")).status == 503
+    assert (await service.ask("/readyz")).status == 200, "it still serves what is whole"
 
 
 async def test_metrics_are_read_by_the_librarys_own_parser(service: Service) -> None:
     package = await service.registry.create_package("p")
     await add(service.registry, package.package_id, "f", b"content")
-    await ask(service.url, "/nothing")
-    answer = await ask(service.url, "/metrics")
+    await service.ask("/nothing")
+    answer = await service.ask("/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     families = {family.name: family for family in text_string_to_metric_families(answer.body.decode())}
     values = {
@@ -195,22 +197,22 @@ async def test_health_measures_and_says_which_part_is_unwell(
     service: Service, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_service, "REPORT_AGE_MAX_S", 0)  # each request has it measured again
-    report = await ask(service.url, "/health")
+    report = await service.ask("/health")
     assert (report.status, report.json["status"]) == (200, "healthy")
     assert {"healthy", "detail", "details", "latency_s", "measured_at", "age_s"} == set(
         report.json["components"]["actor:http"]
     )
-    assert (await ask(service.url, "/readyz")).json == {"status": "ready", "reasons": []}
+    assert (await service.ask("/readyz")).json == {"status": "ready", "reasons": []}
     settings.storage_local_root.rename(settings.storage_local_root.with_name("aside"))
-    report = await ask(service.url, "/health")
+    report = await service.ask("/health")
     assert report.json["reasons"] == [
         "storage: backend local: the root cannot be used: no such file or directory; check its path and its disk"
     ]
-    ready = await ask(service.url, "/readyz")
-    assert (ready.status, ready.json) == (503, {"status": "not ready", "reasons": report.json["reasons"]})
-    assert (await ask(service.url, "/livez")).status == 200
+    ready = await service.ask("/readyz")
+    assert (ready.status, ready.json) == (503, {"status": "not ready", "reasons": ["storage"]})
+    assert (await service.ask("/livez")).status == 200
     settings.storage_local_root.with_name("aside").rename(settings.storage_local_root)
-    assert (await ask(service.url, "/health")).status == 200
+    assert (await service.ask("/health")).status == 200
 
 
 async def test_health_without_its_actor_is_unavailable(
@@ -220,8 +222,9 @@ async def test_health_without_its_actor_is_unavailable(
         raise RuntimeError("as it was told")
 
     monkeypatch.setattr(HealthActor, "_measure", fail)
-    for path in ("/health", "/readyz"):
-        answer = await ask(service.url, path)
-        assert answer.status == 503
-        assert "stopped and did not answer GetHealth" in answer.json["reasons"][0]
-    assert b"artifactstore_healthy 0.0" in (await ask(service.url, "/metrics")).body
+    answer = await service.ask("/health")
+    assert answer.status == 503
+    assert "stopped and did not answer GetHealth" in answer.json["reasons"][0]
+    ready = await service.ask("/readyz")
+    assert (ready.status, ready.json) == (503, {"status": "not ready", "reasons": ["health"]})
+    assert b"artifactstore_healthy 0.0" in (await service.ask("/metrics")).body

@@ -10,14 +10,14 @@ from artifactstore import Registry, Settings
 from artifactstore.database.database import Database
 from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.http.overview import NAMES_MAX, PACKAGES_SHOWN, Overview, overview_of
-from integration.http.serving import Service, ask
+from integration.http.serving import Service
 from integration.registry.samples import plant
 
 
 async def test_the_page_shows_the_latest_packages(service: Service) -> None:
     for number in range(PACKAGES_SHOWN + 2):
         await service.registry.create_package(f"package-{number}")
-    page = (await ask(service.url, "/")).body.decode()
+    page = (await service.ask("/")).body.decode()
     shown = [f"<b>package-{number}</b>" in page for number in range(PACKAGES_SHOWN + 2)]
     assert shown == [False] * 2 + [True] * PACKAGES_SHOWN
     assert page.index(f"package-{PACKAGES_SHOWN + 1}") < page.index("package-2")
@@ -27,12 +27,12 @@ async def test_a_page_without_its_database_is_there_and_says_so(service: Service
     database = trio.Path(settings.database_url.removeprefix("sqlite:///"))
     await service.registry.create_package("hidden")
     await database.rename(f"{database}.aside")
-    answer = await ask(service.url, "/")
+    answer = await service.ask("/")
     assert answer.status == 200
     assert "The contents cannot be shown now:" in answer.body.decode()
     assert "<b>hidden</b>" not in answer.body.decode()
     await trio.Path(f"{database}.aside").rename(database)
-    assert "<b>hidden</b>" in (await ask(service.url, "/")).body.decode()
+    assert "<b>hidden</b>" in (await service.ask("/")).body.decode()
 
 
 async def test_the_health_report_has_the_totals(service: Service, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ async def test_metrics_count_what_goes_and_the_page_names_what_takes_most_space(
         if name == "gone":
             await store.collect_garbage(grace_s=0.0)
     await store.verify()
-    text = (await ask(service.url, "/metrics")).body.decode()
+    text = (await service.ask("/metrics")).body.decode()
     metrics = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("artifactstore_"))
     expected = {
         "packages": NAMES_MAX + 3,
@@ -80,7 +80,7 @@ async def test_metrics_count_what_goes_and_the_page_names_what_takes_most_space(
     ages = "artifactstore_verification_age_seconds", "artifactstore_oldest_unverified_seconds"
     assert all(float(metrics[age]) >= 0 for age in ages)
     assert len([name for name in metrics if name.startswith("artifactstore_name_packages{")]) == NAMES_MAX
-    assert "kept: 4 B" in (await ask(service.url, "/")).body.decode()
+    assert "kept: 4 B" in (await service.ask("/")).body.decode()
 
 
 async def test_a_store_that_starts_has_no_contents_yet() -> None:

@@ -10,14 +10,14 @@ from artifactstore import Settings
 from artifactstore.http import streams
 from artifactstore.projection import ProjectionActor
 from artifactstore_protocols.event_types import UnknownEventType
-from integration.http.serving import GUARD_S, Service, ask, connect, read_events, request, serving
+from integration.http.serving import GUARD_S, VIEWER, Service, connect, read_events, request, serving
 from integration.registry.samples import add, crash
 
 
 async def test_events_come_from_the_first_on_and_then_live(service: Service) -> None:
     package = await service.registry.create_package("first")
     async with await connect(service.url) as stream:
-        await stream.send_all(request("/events/stream"))
+        await stream.send_all(request("/events/stream", headers=[VIEWER]))
         [begun, event] = await read_events(stream, 2)
         assert (begun["id"], begun["type"]) == (1, "v1.log.created")
         assert event["id"] == event["sequence"] == 2
@@ -45,7 +45,7 @@ async def test_a_stream_continues_where_the_client_was(
     for number in range(4):
         await service.registry.create_package(f"p{number}")
     async with await connect(service.url) as stream:
-        await stream.send_all(request(target, headers=headers))
+        await stream.send_all(request(target, headers=[VIEWER, *headers]))
         assert [event["id"] for event in await read_events(stream, 2)] == [3, 4]
 
 
@@ -53,7 +53,7 @@ async def test_a_stream_outlives_a_crash_of_the_actor_that_feeds_it(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with await connect(service.url) as stream:
-        await stream.send_all(request("/events/stream"))
+        await stream.send_all(request("/events/stream", headers=[VIEWER]))
         await service.registry.create_package("before")
         seen = await read_events(stream, 2)
         crash(monkeypatch, ProjectionActor, "head_moved")
@@ -67,7 +67,7 @@ async def test_a_stream_outlives_a_crash_of_the_actor_that_feeds_it(
 async def test_a_line_on_which_nothing_happens_is_kept_alive(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "_HEARTBEAT_S", 0.01)
     async with await connect(service.url) as stream:
-        await stream.send_all(request("/events/stream"))
+        await stream.send_all(request("/events/stream", headers=[VIEWER]))
         received = b""
         with trio.fail_after(GUARD_S):
             while received.count(b": still here\n\n") < 2:
@@ -79,28 +79,28 @@ async def test_a_line_on_which_nothing_happens_is_kept_alive(service: Service, m
 async def test_there_are_only_so_many_streams_and_a_place_is_free_again(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "STREAMS_MAX", 1)
+    monkeypatch.setattr(streams, "STREAMS_MAX", 2)  # one holder has half of them
     async with await connect(service.url) as stream:
-        await stream.send_all(request("/events/stream"))
+        await stream.send_all(request("/events/stream", headers=[VIEWER]))
         await service.registry.create_package("p")
         await read_events(stream, 1)
-        answer = await ask(service.url, "/events/stream")
+        answer = await service.ask("/events/stream")
         assert (answer.status, answer.json["title"]) == (503, "Service Unavailable")
         assert int(answer.headers["retry-after"]) > 0
-        assert b"artifactstore_http_event_streams 1.0" in (await ask(service.url, "/metrics")).body
+        assert b"artifactstore_http_event_streams 1.0" in (await service.ask("/metrics")).body
     with trio.fail_after(GUARD_S):
-        while b"artifactstore_http_event_streams 0.0" not in (await ask(service.url, "/metrics")).body:
+        while b"artifactstore_http_event_streams 0.0" not in (await service.ask("/metrics")).body:
             pass  # the service hears of a client that has left when its connection does
 
 
 async def test_there_are_not_more_streams_when_all_ask_at_once(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "STREAMS_MAX", 2)
+    monkeypatch.setattr(streams, "STREAMS_MAX", 4)
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(await connect(service.url)) for _ in range(20)]
         for client in clients:
-            await client.send_all(request("/events/stream"))
+            await client.send_all(request("/events/stream", headers=[VIEWER]))
         with trio.fail_after(GUARD_S):
             statuses = [bytes(await client.receive_some(1 << 12)).split()[1] for client in clients]
     assert sorted(statuses) == [b"200"] * 2 + [b"503"] * 18
@@ -113,7 +113,7 @@ async def test_an_event_of_a_later_release_is_shown_as_such(service: Service, mo
     monkeypatch.setattr(streams, "history_entry", unknown)
     await service.registry.create_package("p")
     async with await connect(service.url) as stream:
-        await stream.send_all(request("/events/stream"))
+        await stream.send_all(request("/events/stream", headers=[VIEWER]))
         [event] = await read_events(stream, 1)
     assert event["detail"].startswith("unknown event type 'v9.new' at sequence 1")
 
@@ -126,7 +126,7 @@ async def test_events_say_of_which_command_and_package_they_are(service: Service
     await service.registry.set_tag("release", "nightly")
     await service.registry.delete_package(summary.package_id, reason="leaked", before_expiry=True)
     async with await connect(service.url) as stream:
-        await stream.send_all(request("/events/stream"))
+        await stream.send_all(request("/events/stream", headers=[VIEWER]))
         events = await read_events(stream, 8)
     by_type = [(event["type"], event["package"]) for event in events]
     assert by_type == [
@@ -147,7 +147,7 @@ async def test_a_stream_ends_when_the_log_cannot_be_read_and_the_client_may_come
 ) -> None:
     database = settings.database_url.removeprefix("sqlite:///")
     async with await connect(service.url) as stream:
-        await stream.send_all(request("/events/stream"))
+        await stream.send_all(request("/events/stream", headers=[VIEWER]))
         await service.registry.create_package("p")
         await read_events(stream, 1)
         await trio.Path(database).rename(f"{database}.aside")
@@ -156,7 +156,7 @@ async def test_a_stream_ends_when_the_log_cannot_be_read_and_the_client_may_come
                 pass
     await trio.Path(f"{database}.aside").rename(database)
     async with await connect(service.url) as stream:
-        await stream.send_all(request("/events/stream"))
+        await stream.send_all(request("/events/stream", headers=[VIEWER]))
         assert [event["id"] for event in await read_events(stream, 1)] == [1]
 
 
@@ -164,7 +164,7 @@ async def test_streams_end_in_order_when_the_service_stops(settings: Settings) -
     async with serving(settings) as service:
         await service.registry.create_package("p")
         stream = await connect(service.url)
-        await stream.send_all(request("/events/stream"))
+        await stream.send_all(request("/events/stream", headers=[VIEWER]))
         await read_events(stream, 1)
     with trio.fail_after(GUARD_S):
         assert (await stream.receive_some()).endswith(b"0\r\n\r\n"), "whole, by its own framing"

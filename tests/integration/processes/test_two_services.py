@@ -10,7 +10,7 @@ import pytest
 
 from artifactstore.database.location import DatabaseLocation
 from integration.cli.harness import Cli, make_tree, sequences
-from integration.cli.test_service import get, serving
+from integration.cli.test_service import cookie_of, get, serving
 
 FILES = 40
 EVENTS = 1 + 2 * 4
@@ -22,7 +22,8 @@ GUARD_S = 60
 def watching(base: str) -> Generator[list[int]]:
     """The events of a service's live stream: filled from the first to the last when the block ends."""
     seen: list[int] = []
-    with urllib.request.urlopen(f"{base}/events/stream?since=0", timeout=GUARD_S) as stream:
+    asked = urllib.request.Request(f"{base}/events/stream?since=0", headers={"Cookie": "=".join(cookie_of(base))})
+    with urllib.request.urlopen(asked, timeout=GUARD_S) as stream:
         yield seen
         while len(seen) < EVENTS:
             field, _, value = stream.readline().decode().partition(":")

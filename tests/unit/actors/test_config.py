@@ -58,6 +58,9 @@ def test_the_option_goes_before_the_environment_and_that_before_the_project_file
         "verify_hours": "default",
         "upload_max_mib": "default",
         "upload_reserve_mib": "default",
+        "anonymous_read": "default",
+        "trusted_proxies": "default",
+        "public_url": "default",
     }
     assert Settings.load(environment) == Settings("sqlite:///env.db", here.parent / "objects", "INFO")
     stored = find_settings({**environment, ROOT: "elsewhere"}, store="dir with % and ?")
@@ -313,3 +316,20 @@ def test_what_kubernetes_sets_is_passed_over(caplog: pytest.LogCaptureFixture) -
 
 def test_other_programs_variables_are_not_looked_at() -> None:
     assert Settings.load({"DATABASE_URL": "x", "OTHER_LOG_LEVEL": "x", "HOME": "/"}) == Settings()
+
+
+def test_who_may_see_the_service_is_a_setting() -> None:
+    given = {
+        "ARTIFACTSTORE_ANONYMOUS_READ": "yes",
+        "ARTIFACTSTORE_TRUSTED_PROXIES": "10.0.0.0/8,unix",
+        "ARTIFACTSTORE_PUBLIC_URL": "https://store.example",
+    }
+    read = Settings.load(given)
+    assert (read.anonymous_read, read.trusted_proxies, read.public_url) == (
+        True,
+        "10.0.0.0/8,unix",
+        "https://store.example",
+    )
+    for name, wrong in zip(given, ("true", "10.0.0.1/8", "store.example"), strict=True):
+        with pytest.raises(InvalidValue, match=name):
+            Settings.load({name: wrong})

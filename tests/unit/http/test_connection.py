@@ -21,6 +21,7 @@ from artifactstore.supervision import Actor, ActorRef, ActorSpec, SupervisorSpec
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.messages import OpenTail, ProjectionRole, Stream
 from artifactstore_protocols.records import HealthReport
+from http_viewer import VIEWER_LINE, viewers
 
 type Receive = Callable[[], Awaitable[dict[str, Any]]]
 type Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -112,10 +113,10 @@ async def test_a_stream_lasts_as_long_as_its_client_and_the_service(autojump_clo
 
     projection = ActorRef[ProjectionRole]("projection")
     streams = EventStreams(projection)
-    app = make_app(measure, lambda: None, streams)
+    app = make_app(measure, lambda: None, streams, viewers())
     spec = SupervisorSpec(name="root", children=(ActorSpec(ref=projection, factory=Quiet),))
     async with open_tree(spec), connected(app) as (client, _connection, _over):
-        await client.send_all(b"GET /events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await client.send_all(b"GET /events/stream HTTP/1.1\r\nHost: localhost\r\n" + VIEWER_LINE + b"\r\n")
         received = b""
         heartbeats = list[float]()
         while trio.current_time() < HOURS_S:
@@ -141,7 +142,7 @@ async def test_a_client_that_closes_its_side_gets_its_answer(autojump_clock: tri
         await trio.sleep(HOURS_S)
         return HealthReport("1.0", 0, ())
 
-    app = make_app(measure, lambda: None, EventStreams(ActorRef[ProjectionRole]("projection")))
+    app = make_app(measure, lambda: None, EventStreams(ActorRef[ProjectionRole]("projection")), viewers())
     async with connected(app) as (client, _connection, over):
         await client.send_all(
             b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -158,11 +159,11 @@ async def test_a_stream_ends_when_its_client_closes_its_side(
     autojump_clock: trio.testing.MockClock, *, begun: bool
 ) -> None:
     projection = ActorRef[ProjectionRole]("projection")
-    app = make_app(cast("Any", None), lambda: None, EventStreams(projection))
+    app = make_app(cast("Any", None), lambda: None, EventStreams(projection), viewers())
     spec = SupervisorSpec(name="root", children=(ActorSpec(ref=projection, factory=Quiet),))
     async with open_tree(spec), connected(app) as (client, _connection, over):
         began = trio.current_time()
-        await client.send_all(b"GET /events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await client.send_all(b"GET /events/stream HTTP/1.1\r\nHost: localhost\r\n" + VIEWER_LINE + b"\r\n")
         if begun:
             assert b" 200 " in await client.receive_some()
         await client.send_eof()

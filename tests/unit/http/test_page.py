@@ -26,6 +26,7 @@ from artifactstore_protocols.supervision import (
     WorkSnapshot,
 )
 from artifactstore_protocols.verification import VerificationState
+from http_viewer import VIEWER, viewers
 
 HOSTILE = "<script>alert(1)</script>"
 BOX = MailboxSnapshot(
@@ -230,8 +231,8 @@ async def _rendered(
     async def look() -> Overview | str | None:
         return found
 
-    app = make_app(measure, lambda: tree, EventStreams(ActorRef[ProjectionRole]("projection")), look=look)
-    answer = await app.test_client().get("/")
+    app = make_app(measure, lambda: tree, EventStreams(ActorRef[ProjectionRole]("projection")), viewers(), look=look)
+    answer = await app.test_client().get("/", headers=dict([VIEWER]), scope_base={"client": None})
     assert answer.content_type == "text/html; charset=utf-8"
     return await answer.get_data(as_text=True)
 

@@ -6,8 +6,7 @@ if it were not there. Requests for other paths go to the application behind this
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
@@ -24,6 +23,7 @@ from artifactstore.http.api.openapi import document
 from artifactstore.http.api.problems import INTERNAL_DETAIL, Problem, problem_of
 from artifactstore.http.api.routing import OPENAPI_PATH, is_of_api, match, openapi_path, raw_path
 from artifactstore.http.api.upload_turns import Uploads
+from artifactstore.http.authentication import Authenticator, Identity, challenge, headers_of, token_missing
 from artifactstore.http.metrics import RequestCounts
 from artifactstore.http.problems import PROBLEM_TYPE
 from artifactstore.http.shortcut import HEADERS, Application, Receive, Scope, Send
@@ -35,16 +35,14 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.packages import PackageIdNeeded, PackageNotFound
 from artifactstore_protocols.records import PackageRecord
 from artifactstore_protocols.supervision import Refusal
-from artifactstore_protocols.tokens import Grant, Secret, TokenInvalid
+from artifactstore_protocols.tokens import Grant, TokenInvalid
 
-__all__ = ["Api", "Identify"]
+__all__ = ["Api", "is_anonymous_route"]
 
 _logger = logging.getLogger("artifactstore.http")
 
-_BEARER: Final = "bearer "
 _PARAMETERS_MAX: Final = 100
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_CHALLENGE: Final = 'Bearer realm="artifactstore"'
 _NO_PLACE: Final = "other"
 _SEQUENCE: Final = "Artifactstore-Sequence"
 """A header of answers to requests that change something: a later read with this `min_sequence` shows the change."""
@@ -54,9 +52,6 @@ _DISCARDED_BYTES_MAX: Final = 64 << 10
 """The most bytes of a refused body that are read, so that the connection can serve the next request."""
 _FIELD: Final = re.compile(r"[$.`]([A-Za-z_]+)`")
 
-type Identify = Callable[[Registry, str], Awaitable[Grant]]
-"""Returns what the token with a secret allows, or raises `TokenInvalid`."""
-
 
 class Api:
     """The application that answers what is below `/v1`, and `/openapi.json`.
@@ -64,8 +59,7 @@ class Api:
     Args:
         application: answers requests for all other paths.
         routes: the routes of the API.
-        registry: returns the open store; None while it is starting.
-        identify: returns what a token allows.
+        authenticator: tells who sends a request.
         streams: the event streams of this server.
         uploads: the requests of this server that write into uploads.
         counts: counters of all requests.
@@ -76,8 +70,7 @@ class Api:
         self,
         application: Application,
         routes: Sequence[Route[Any]],
-        registry: Callable[[], Registry | None],
-        identify: Identify,
+        authenticator: Authenticator,
         streams: EventStreams,
         uploads: Uploads,
         counts: RequestCounts,
@@ -86,8 +79,7 @@ class Api:
         self._limits = limits
         self._application = application
         self._routes = routes
-        self._registry = registry
-        self._identify = identify
+        self._authenticator = authenticator
         self._streams = streams
         self._uploads = uploads
         self._counts = counts
@@ -100,7 +92,8 @@ class Api:
             return
         counted = _Counted(send)
         try:
-            await self._answer(scope, receive, counted)
+            async with self._authenticator.admitted(scope) as identity:
+                await self._answer(scope, receive, counted, identity)
         except TokenInvalid as error:
             if counted.status is not None:  # the token ended meanwhile, so the answer ends before its end
                 _logger.info("%s %s ended: its token is not valid any more", scope["method"], counted.place)
@@ -124,12 +117,10 @@ class Api:
         await body_of(scope).discard(_DISCARDED_BYTES_MAX)
         await _refuse(scope, send, problem)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: "_Counted") -> None:
-        headers = _headers(scope)
-        registry, secret = self._given(headers)
-        grant = await self._identify(registry, secret)
+    async def _answer(self, scope: Scope, receive: Receive, send: "_Counted", identity: Identity) -> None:
+        headers = headers_of(scope)
+        registry, grant = identity.registry, identity.grant
         facts = facts_of(scope)
-        facts.token = grant.name
         if (misfit := misfit_text(headers.get(_VERSION, str(API_VERSION)), side="client")) is not None:
             raise Problem(HTTPStatus.BAD_REQUEST, "api_version_refused", misfit)
         path = raw_path(scope["raw_path"])
@@ -142,6 +133,8 @@ class Api:
         is_head = scope["method"] == "HEAD"
         method = "GET" if is_head else scope["method"]
         fitting = match(self._routes, path)
+        if identity.is_anonymous and (method not in fitting or not is_anonymous_route(fitting[method][0])):
+            raise token_missing()
         if not fitting:
             raise Problem(HTTPStatus.NOT_FOUND, "not_found", f"There is nothing at this path; see {OPENAPI_PATH}.")
         if method not in fitting:
@@ -160,7 +153,7 @@ class Api:
         facts.package_id = None if named is None else named.package_id
         body = body_of(scope)
         sent = await json_sent(route, headers, body)
-        recheck = partial(self._identify, registry, secret)
+        recheck = identity.recheck
         call = Call(
             registry,
             grant,
@@ -186,21 +179,6 @@ class Api:
         else:
             await reply(scope, receive, send)
 
-    def _given(self, headers: Mapping[str, str]) -> tuple[Registry, Secret]:
-        """Return the store, and the secret of the token of the request.
-
-        Raises:
-            Problem: the request has no token, or the store is starting.
-        """
-        registry = self._registry()
-        if registry is None:
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "starting", "The store is starting; ask again.")
-        given = headers.get("authorization", "")
-        if not given.lower().startswith(_BEARER):
-            detail = "Send a token as `Authorization: Bearer TOKEN`; `artifactstore token create` makes one."
-            raise Problem(HTTPStatus.UNAUTHORIZED, "token_missing", detail)
-        return registry, Secret(given[len(_BEARER) :].strip())
-
 
 class _Counted:
     """An ASGI `send` that remembers the status, and the route as it is counted, and adds the version of the API."""
@@ -225,13 +203,9 @@ def _encoded(value: object) -> bytes:
     return f"{json_text(to_json(value))}\n".encode()
 
 
-def _headers(scope: Scope) -> Mapping[str, str]:
-    """Return the headers of a request; the values of a repeated one are joined by commas."""
-    found: dict[str, str] = {}
-    for name, value in scope["headers"]:
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        found[key] = f"{found[key]}, {text}" if key in found else text
-    return found
+def is_anonymous_route(route: Route[Any]) -> bool:
+    """Return whether `--anonymous-read` opens a route: it reads packages, and is not about the store as a whole."""
+    return route.method == "GET" and route.scope == "read" and not route.whole_store
 
 
 def _check_scope(grant: Grant, route: Route[Any]) -> None:
@@ -315,12 +289,7 @@ def _problem_for(error: Exception, method: str) -> Problem:
 
 
 async def _refuse(scope: Scope, send: _Counted, problem: Problem) -> None:
-    fields = dict(problem.headers)
-    if problem.status is HTTPStatus.UNAUTHORIZED:
-        error = "" if problem.code == "token_missing" else ', error="invalid_token"'
-        fields["WWW-Authenticate"] = f"{_CHALLENGE}{error}"
-    elif problem.code == "scope_missing":
-        fields["WWW-Authenticate"] = f'{_CHALLENGE}, error="insufficient_scope"'
+    fields = {**problem.headers, **challenge(problem)}
     await _send(scope, send, problem.status, PROBLEM_TYPE, problem.body, fields)
 
 

@@ -259,14 +259,14 @@ def _stream(call: Call, sight: _Sight, after: int) -> RawReply:
         return "".join(f"id: {stored.sequence}\ndata: {text}\n\n" for text in texts).encode()
 
     async def work(send: Send) -> None:
-        if not call.streams.take():
+        if not call.streams.take(call.principal):
             detail = "As many streams are open as may be; ask again later."
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_streams", detail)
         try:
             async with aclosing(call.streams.follow(after, message)) as parts:
                 await _send_all(call, send, EVENT_STREAM, _STREAM_HEADERS, parts)
         finally:
-            call.streams.give_back()
+            call.streams.give_back(call.principal)
 
     return _while_connected(work)
 

@@ -35,6 +35,7 @@ _COMMON: Final[Mapping[HTTPStatus, str]] = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request has a body, and this route takes none, or only a smaller one.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is compressed, or of another media type.",
     HTTPStatus.MISDIRECTED_REQUEST: "`Host` is no name of this service.",
+    HTTPStatus.TOO_MANY_REQUESTS: "The token has as many requests at once as it may, or too many had no valid token.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The service failed; its log has the reason.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The service cannot answer this now; `Retry-After` says when to ask again.",
 }

@@ -44,6 +44,7 @@ async function look() {
   looking = true;
   try {
     const answer = await fetch("/", { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+    if (answer.status === 401 || answer.status === 403) return location.reload(); // the session has ended
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const id of ["now", "works", "meta"]) renew(byId(id), page.getElementById(id));
     const status = page.getElementById("status");
