@@ -1,0 +1,62 @@
+"""Errors of the library from the problem documents of a service, by their stable codes."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import cast
+
+import msgspec
+
+from artifactstore import errors
+from artifactstore.client.errors import ServiceRefused
+from artifactstore_protocols.error_codes import code_of
+from artifactstore_protocols.supervision import Refusal
+
+__all__ = ["error_of"]
+
+_SHOWN_CHARACTERS = 500
+
+
+def error_of(status: int, body: bytes) -> Refusal:
+    """Return the error that an answer reports.
+
+    It is the library's own if its code and its values give the message that the service wrote. Otherwise it is a
+    `ServiceRefused`, such as for a code that this release does not know.
+
+    Args:
+        status: the status of the answer.
+        body: its body: a problem document by RFC 9457, or anything.
+    """
+    try:
+        found: object = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        found = None
+    problem = cast("Mapping[str, object]", found) if isinstance(found, dict) else {}
+    code, detail = problem.get("code", ""), problem.get("detail", "")
+    if not isinstance(code, str) or not isinstance(detail, str):
+        code = detail = ""
+    kind = _classes().get(code)
+    details = problem.get("details", {})
+    if kind is not None and isinstance(details, dict):
+        try:
+            error = kind(**_plain(cast("Mapping[str, object]", details)))
+            if str(error) == detail:
+                return error
+        except Exception:  # noqa: S110 - a constructor can raise anything for values that it does not expect
+            pass
+    shown = "".join(each if each.isprintable() else " " for each in detail[:_SHOWN_CHARACTERS])
+    return ServiceRefused(status, code[:_SHOWN_CHARACTERS], shown or "it does not say why")
+
+
+@cache
+def _classes() -> Mapping[str, type[Refusal]]:
+    """Return the classes of errors by their codes."""
+    found: list[tuple[str, object]] = [(name, getattr(errors, name)) for name in errors.__all__]
+    return {code_of(name): kind for name, kind in found if isinstance(kind, type) and issubclass(kind, Refusal)}
+
+
+def _plain(details: Mapping[str, object]) -> dict[str, object]:
+    """Return the values of an error as its fields have them: sequences as tuples."""
+    return {
+        name: tuple(cast("list[object]", value)) if isinstance(value, list) else value
+        for name, value in details.items()
+    }
