@@ -10,7 +10,7 @@ PYTHON ?= python3
 BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) $(if $(JSON),--json $(JSON))
 export UV_PYTHON_DOWNLOADS ?= never
 PYTEST := -m pytest -n auto --dist worksteal -q
-# With COVERAGE=1 the tests measure branch coverage and hold it against its floors.
+# With COVERAGE=1 the tests measure the coverage of lines and hold it against its floors.
 MEASURED := $(if $(COVERAGE),env COVERAGE_PROCESS_START=pyproject.toml coverage run,python)
 # Where pyenv keeps several Pythons, the checkout's .python-version hides this one unless it is named.
 PYTHON_313 = $(shell PYENV_VERSION=3.13 python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null)
@@ -41,7 +41,7 @@ test-rest: setup ## run what `make test` leaves out: the slow tests, then the ot
 	@$(RUN) python $(PYTEST) -m "slow and not soak"
 	@$(if $(PYTHON_313),$(ON_313) -m "not slow and not soak",echo "there is no Python 3.13 here; the suite ran on 3.12 alone")
 
-test-all: ## run every test but soak: `make test`, with branch coverage and its floors, and `make test-rest`
+test-all: ## run every test but soak: `make test`, with the coverage of lines and its floors, and `make test-rest`
 	@$(MAKE) --no-print-directory test COVERAGE=1
 	@$(MAKE) --no-print-directory test-rest
 

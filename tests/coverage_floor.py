@@ -1,4 +1,4 @@
-"""Holds the measured branch coverage against its floors; `COVERAGE=1 make test` runs it after the tests.
+"""Holds the measured coverage of lines against its floors; `COVERAGE=1 make test` runs it after the tests.
 
 Usage: python tests/coverage_floor.py    (reads the combined `.coverage` of the run)
 """
@@ -10,18 +10,17 @@ import tempfile
 from pathlib import Path
 
 # Processes that tests start are not measured, and much of the command line and the service runs in those.
-FLOORS = {"protocols/": 95.0, "actors/": 85.0}
+FLOORS = {"protocols/": 96.0, "actors/": 86.0}
 
 
 def covered(files: dict[str, dict[str, dict[str, int]]], room: str) -> tuple[float, list[str]]:
-    """The percentage of lines and branches of a room that ran, and the files that lower it."""
+    """The percentage of lines of a room that ran, and the files that lower it."""
     hit = total = 0
     lower: list[str] = []
     for name, entry in files.items():
         if name.startswith(room):
             summary = entry["summary"]
-            ran = summary["covered_lines"] + summary["covered_branches"]
-            there = summary["num_statements"] + summary["num_branches"]
+            ran, there = summary["covered_lines"], summary["num_statements"]
             hit, total = hit + ran, total + there
             if ran < there:
                 lower.append(f"  {100 * ran / there:6.2f} %  {name}")

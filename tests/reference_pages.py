@@ -24,6 +24,7 @@ from artifactstore.config import ENVIRONMENT
 from artifactstore.doctor.checks import CHECKS
 from artifactstore.http.metrics import RequestCounts, Sources, exposition
 from artifactstore.http.overview import Overview, overview_of
+from artifactstore.json_output import json_key
 from artifactstore_protocols import canonical, collection, package_diff, records, token_records
 from artifactstore_protocols.error_codes import code_of
 from artifactstore_protocols.event_types import EVENT_TYPES, PACKAGE_FINALIZED, Payload, PayloadInvalid
@@ -126,8 +127,7 @@ def commands_of(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, Type
 def _keys(printed: type[Struct] | str) -> str:
     if isinstance(printed, str):
         return f"`{printed}`"
-    names = (name.removesuffix("_us") if name.endswith("_at_us") else name for name in printed.__struct_fields__)
-    return f"`{', '.join(names)}`"
+    return f"`{', '.join(map(json_key, printed.__struct_fields__))}`"
 
 
 def _option(parameter: object) -> tuple[str, str]:

@@ -192,6 +192,7 @@ class AsyncioRegistry:
     unrequire_schema = _awaitable(Registry.unrequire_schema)
     set_tag = _awaitable(Registry.set_tag)
     delete_tag = _awaitable(Registry.delete_tag)
+    get_tag = _awaitable(Registry.get_tag)
     add_retention_class = _awaitable(Registry.add_retention_class)
     set_keep_policy = _awaitable(Registry.set_keep_policy)
     get_keep_policy = _awaitable(Registry.get_keep_policy)
@@ -282,11 +283,19 @@ class AsyncioRegistry:
         )
 
     def find(
-        self, wanted: EntryFilter, *, packages: PackageFilter = ALL, reverse: bool = False, limit: int | None = None
+        self,
+        wanted: EntryFilter,
+        *,
+        packages: PackageFilter = ALL,
+        reverse: bool = False,
+        after: str | None = None,
+        limit: int | None = None,
     ) -> AsyncGenerator[FoundEntry]:
         """Iterate over the entries with a path, a name or a content, and their packages: the newest package first."""
         return _items(
-            self.portal.iterate(lambda registry: registry.find(wanted, packages=packages, reverse=reverse, limit=limit))
+            self.portal.iterate(
+                lambda registry: registry.find(wanted, packages=packages, reverse=reverse, after=after, limit=limit)
+            )
         )
 
     def exported_events(self) -> AsyncGenerator[bytes]:

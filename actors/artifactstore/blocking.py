@@ -137,6 +137,7 @@ class BlockingRegistry:
     unrequire_schema = _blocking(Registry.unrequire_schema)
     set_tag = _blocking(Registry.set_tag)
     delete_tag = _blocking(Registry.delete_tag)
+    get_tag = _blocking(Registry.get_tag)
     add_retention_class = _blocking(Registry.add_retention_class)
     set_keep_policy = _blocking(Registry.set_keep_policy)
     get_keep_policy = _blocking(Registry.get_keep_policy)
@@ -225,13 +226,19 @@ class BlockingRegistry:
         )
 
     def find(
-        self, wanted: EntryFilter, *, packages: PackageFilter = ALL, reverse: bool = False, limit: int | None = None
+        self,
+        wanted: EntryFilter,
+        *,
+        packages: PackageFilter = ALL,
+        reverse: bool = False,
+        after: str | None = None,
+        limit: int | None = None,
     ) -> Generator[FoundEntry]:
         """Iterate over the entries with a path, a name or a content, and their packages: the newest package first."""
         return _items(
             self.portal,
             self.portal.iterate(
-                lambda registry: registry.find(wanted, packages=packages, reverse=reverse, limit=limit)
+                lambda registry: registry.find(wanted, packages=packages, reverse=reverse, after=after, limit=limit)
             ),
         )
 

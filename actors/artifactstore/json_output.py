@@ -21,6 +21,7 @@ __all__ = [
     "event_to_json",
     "flagged_text",
     "health_to_json",
+    "json_key",
     "json_text",
     "replay_to_json",
     "timestamp",
@@ -51,8 +52,13 @@ def json_text(value: Json) -> str:
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def json_key(name: str) -> str:
+    """Return the key of a field in JSON: `…_at_us` is `…_at`, and `size_bytes` is `bytes`, as every size in bytes."""
+    return name.removesuffix("_us") if name.endswith("_at_us") else name.replace("size_bytes", "bytes")
+
+
 def to_json(value: object) -> Json:
-    """Return a value as JSON: a field `…_at_us` becomes `…_at` in RFC 3339, and bytes become hex.
+    """Return a value as JSON: fields get the names of `json_key`, times are RFC 3339, and bytes become hex.
 
     Raises:
         TypeError: the value, or a part of it, has a type without a JSON form.
@@ -80,8 +86,8 @@ def to_json(value: object) -> Json:
 def _field(name: str, value: object) -> tuple[str, Json]:
     """Return a field's name and value as JSON; format times."""
     if name.endswith("_at_us"):
-        return name.removesuffix("_us"), timestamp(value) if isinstance(value, int) else None
-    return name, to_json(value)
+        return json_key(name), timestamp(value) if isinstance(value, int) else None
+    return json_key(name), to_json(value)
 
 
 def event_to_json(stored: "StoredEvent") -> Json:

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from artifactstore.cli.examples import add_help_texts
+from artifactstore.cli.help_texts import SETTINGS
 from artifactstore.cli.output import printable, quiet_restored
 from artifactstore.cli.runner import EXIT_FAILED, NonzeroExit
 from artifactstore.cli.shell_completion import VARIABLE, complete, named_shell
@@ -64,7 +65,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 _PARAMETER: Final = re.compile("[a-z]+(?:_[a-z]+)+")
 _OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
-    {"parents": "--from", "paths": "--files-from", "links": "--links"}
+    {"after": "--after", "parents": "--from", "paths": "--files-from", "links": "--links"}
 )
 """Parameters of the library and their options. Any other with an underscore has dashes instead."""
 
@@ -83,8 +84,22 @@ def command_line(modules: Iterable[str] = tuple(_MODULES)) -> typer.Typer:
         import_module(f"artifactstore.cli.{module}").register(app)
     add_help_texts(app)
     add_store_option(app)
-    app.callback(help=_HELP)(_artifactstore)
+    app.callback(help=_HELP, epilog=_settings_text())(_artifactstore)
     return app
+
+
+def _settings_text() -> str:
+    """Return the settings as the end of a help text. The first line makes Click keep the other ones."""
+    lines = (f"  {name:19} {meaning}" for name, meaning in SETTINGS.items())
+    return "\n".join(
+        (
+            "\b",
+            "Settings, as KEY = VALUE in artifactstore.toml, or in the environment",
+            "as ARTIFACTSTORE_LOG_LEVEL and so on:",
+            *lines,
+            "`artifactstore doctor` prints the values, and where each is from.",
+        )
+    )
 
 
 def _modules_for(arguments: Sequence[str]) -> Iterable[str]:

@@ -68,6 +68,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "artifactstore tag set release-4 nightly@2026-11-28 --protect",
         ),
         "tag delete": ("artifactstore tag delete release-4",),
+        "tag show": ("artifactstore tag show release-4", "artifactstore tag show 'release 4' --json"),
         "tag list": ("artifactstore tag list", "artifactstore tag list --json | jq -r .tag"),
         "tag log": ("artifactstore tag log release-4",),
         "token create": (

@@ -127,6 +127,10 @@ def _continue_after(last: "PackageRecord") -> str:
     return f", --after {last.package_id} the next"
 
 
+def _continue_after_entry(last: "FoundEntry") -> str:
+    return f", --after {shlex.quote(f'{last.package.package_id}:{last.entry.path}')} the next"
+
+
 _AGE, _SIZE = Column("AGE", 7, 6, right=True), Column("SIZE", 10, 10, right=True)
 _PACKAGE_COLUMNS = (
     ID,
@@ -177,6 +181,15 @@ def find(
     until: _Until = None,
     tag: _Tag = None,
     limit: _Limit = _LIMIT,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            "--after",
+            metavar="PACKAGE:PATH",
+            help="Continue after this entry of the list.",
+            autocompletion=complete_packages,
+        ),
+    ] = None,
     *,
     reverse: Annotated[bool, typer.Option("--reverse", help="Oldest package first.")] = False,
     json: Json = False,
@@ -193,8 +206,9 @@ def find(
     )
 
     async def work(registry: "Registry") -> None:
-        found = registry.find(wanted, packages=packages, reverse=reverse, limit=_one_more(limit))
-        if not (await _say_all(found, _ENTRY_COLUMNS, _entry_texts, lambda _last: "", limit=limit, json=json) or json):
+        found = registry.find(wanted, packages=packages, reverse=reverse, after=after, limit=_one_more(limit))
+        number = await _say_all(found, _ENTRY_COLUMNS, _entry_texts, _continue_after_entry, limit=limit, json=json)
+        if not (number or json or after):
             note(await no_entry_hint(registry, wanted, packages))
 
     on_store(work)

@@ -6,7 +6,7 @@ The functions' docstrings do not serve as help, because Python drops them under 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["HELP"]
+__all__ = ["HELP", "SETTINGS"]
 
 HELP: Mapping[str, str] = MappingProxyType(
     {
@@ -61,6 +61,7 @@ Lists the newest package first. In the GLOB of a path, * stops at / and ** does 
 
 Wherever a package is named, tag:TAG then names this one.""",
         "tag delete": "Delete a tag; its package and its history stay.",
+        "tag show": "Show which package a tag names, and who set it.",
         "tag list": "List all tags.",
         "tag log": "List who set or deleted a tag, and when.",
         "token create": """Create a token for the service, and print its secret once.
@@ -171,3 +172,17 @@ Prints each problem with its remedy, and exits 1 if there is one. Opens no store
     }
 )
 """Help texts by command name, as it is typed."""
+
+SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "database_url": "sqlite:///FILE, or postgresql://USER@HOST/NAME.",
+        "storage_local_root": "The directory of the objects.",
+        "log_level": "What is logged: DEBUG, INFO, WARNING or ERROR.",
+        "package_files_max": "The most entries in one package.",
+        "storage_small_max": "Up to how many bytes an object is a row and no file.",
+        "expire_hours": "Hours after which a service lets packages go; 0: never.",
+        "gc_hours": "Hours after which it collects garbage; 0: never.",
+        "verify_hours": "Hours after which it verifies objects; 0: never.",
+    }
+)
+"""What each setting is, in the words of `artifactstore --help`."""

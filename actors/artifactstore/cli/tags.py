@@ -1,4 +1,4 @@
-"""Commands for tags, which are names that people give to packages: tag set, delete, list, log."""
+"""Commands for tags, which are names that people give to packages: tag set, delete, show, list, log."""
 
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
@@ -14,17 +14,25 @@ from artifactstore_protocols.moments import time_text
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
-    from artifactstore_protocols.records import HistoryEntry, Tag
+    from artifactstore_protocols.records import HistoryEntry, PackageRecord, Tag
 
 __all__ = ["register"]
 
 _COLUMNS = (ID, Column("SET", 20, 19), Column("", 9, 9), Column("TAG"))
 
 _Tag = Annotated[str, typer.Argument(metavar="TAG", help="The tag, such as release-4.", autocompletion=complete_tags)]
+_NewTag = Annotated[
+    str,
+    typer.Argument(
+        metavar="TAG",
+        help="1 to 200 characters, without @ : { } and not ending with ~ or ~1. Quote a tag with spaces: 'release 4'.",
+        autocompletion=complete_tags,
+    ),
+]
 
 
 def set_tag(
-    tag: _Tag,
+    tag: _NewTag,
     package: Package,
     *,
     protect: Annotated[
@@ -50,6 +58,23 @@ def delete(tag: _Tag, *, json: Json = False, _quiet: Quiet = False) -> None:
         say_json({"tag": tag})
     else:
         say(f"deleted {tag}")
+
+
+def show(tag: _Tag, *, json: Json = False) -> None:
+    """Run `artifactstore tag show`."""
+
+    async def work(registry: "Registry") -> "tuple[Tag, PackageRecord]":
+        found = await registry.get_tag(tag)
+        return found, await registry.get_package(found.package_id)
+
+    found, package = on_store(work)
+    if json:
+        say_json(to_json(found))
+        return
+    say(f"tag        {found.tag}")
+    say(f"package    {package.package_id}  {package.name}")
+    say(f"set        {time_text(found.set_at_us)}  {found.set_by}")
+    say(f"protected  {'yes' if found.protected else 'no'}")
 
 
 def list_tags(*, json: Json = False) -> None:
@@ -104,7 +129,7 @@ def _say_entry(entry: "HistoryEntry", *, json: bool) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    group = typer.Typer(help="Set, move, delete and list tags.", no_args_is_help=True, rich_markup_mode=None)
-    for name, command in (("set", set_tag), ("delete", delete), ("list", list_tags), ("log", log)):
+    group = typer.Typer(help="Set, move, delete, show and list tags.", no_args_is_help=True, rich_markup_mode=None)
+    for name, command in (("set", set_tag), ("delete", delete), ("show", show), ("list", list_tags), ("log", log)):
         group.command(name)(command)
     app.add_typer(group, name="tag")

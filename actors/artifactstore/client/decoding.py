@@ -13,12 +13,26 @@ from typing import Annotated, Any, Final, Literal, TypeAliasType, Union, cast, g
 from msgspec import Struct
 from msgspec.structs import fields
 
+from artifactstore.json_output import json_key
 from artifactstore_protocols.metadata import Metadata, MetadataValue, is_metadata
 
 __all__ = ["decoded"]
 
 _TIME_FIELD: Final = "_at_us"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Time(Struct, frozen=True):
+    """The annotation of a time, which is text in JSON and microseconds in the record."""
+
+    annotation: object
+
+    def decoded(self, value: object) -> int | None:
+        if value is None and NoneType in get_args(self.annotation):
+            return None
+        if not isinstance(value, str) or (moment := datetime.fromisoformat(value)).tzinfo is None:
+            raise _wrong(datetime)
+        return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def decoded[T](kind: type[T], value: object) -> T:
@@ -33,6 +47,8 @@ def decoded[T](kind: type[T], value: object) -> T:
 def _decoded(annotation: object, value: object) -> object:
     if annotation in {Metadata, MetadataValue}:
         return _metadata(annotation, value)
+    if isinstance(annotation, _Time):
+        return annotation.decoded(value)
     if annotation is object:
         return value
     if isinstance(annotation, TypeAliasType):
@@ -81,9 +97,9 @@ def _struct(kind: type[Struct], value: object) -> Struct:
     known: dict[str, object] = {}
     for name, key, annotation in _fields(kind):
         if key in given:
-            known[name] = _time(given[key]) if key != name else _decoded(annotation, given[key])
-            if known[name] is None and key != name and NoneType not in get_args(annotation):
-                raise _wrong(kind)
+            known[name] = (
+                annotation.decoded(given[key]) if isinstance(annotation, _Time) else _decoded(annotation, given[key])
+            )
     try:
         return kind(**known)
     except TypeError as error:  # a required field is missing
@@ -92,23 +108,16 @@ def _struct(kind: type[Struct], value: object) -> Struct:
 
 @cache
 def _fields(kind: type[Struct]) -> Sequence[tuple[str, str, object]]:
-    """Return the name, the name in JSON and the annotation of each field. Only those of times differ in JSON."""
+    """Return the name, the name in JSON and the annotation of each field."""
     hints = get_type_hints(kind, include_extras=True)
     return [
-        (each.name, each.name.removesuffix("_us") if each.name.endswith(_TIME_FIELD) else each.name, hints[each.name])
+        (
+            each.name,
+            json_key(each.name),
+            _Time(hints[each.name]) if each.name.endswith(_TIME_FIELD) else hints[each.name],
+        )
         for each in fields(kind)
     ]
-
-
-def _time(value: object) -> int | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise _wrong(datetime)
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
-        raise _wrong(datetime)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _metadata(annotation: object, value: object) -> object:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from typing import Final
+from urllib.parse import quote
 
 from msgspec.structs import replace
 
@@ -14,11 +15,13 @@ from artifactstore.json_output import timestamp
 from artifactstore.package_copy.original import CopyDiffers, check_tree_digest
 from artifactstore.package_export.reading import check_entries
 from artifactstore.refusals import FileNotInPackage
+from artifactstore_protocols.commands import DeleteTag
 from artifactstore_protocols.directories import list_directory
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.metadata import pair_text
 from artifactstore_protocols.package_diff import changes_between, differing_pairs
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
+from artifactstore_protocols.package_subtrees import split_subtree
 from artifactstore_protocols.paths import tree_order, without_dot
 from artifactstore_protocols.records import (
     DirectoryItem,
@@ -35,6 +38,7 @@ from artifactstore_protocols.store_stats import StoreStats
 
 __all__ = ["FindingCalls"]
 
+_SHOWN_CHARACTERS: Final = 60
 _FOUND_BY: Final = ("name", "tag", "since_us", "until_us")
 """The conditions for packages that a search for entries takes."""
 
@@ -73,6 +77,7 @@ class FindingCalls(ServiceCalls):
         *,
         packages: PackageFilter = ALL,
         reverse: bool = False,
+        after: str | None = None,
         limit: int | None = None,
     ) -> AsyncGenerator[FoundEntry]:
         """Iterate over the entries with a path, a name or a content, and their packages: the newest package first.
@@ -82,17 +87,24 @@ class FindingCalls(ServiceCalls):
         """
         if replace(packages, **dict.fromkeys(_FOUND_BY)) != ALL:
             raise InvalidValue("packages", "a filter", f"a service finds entries by {', '.join(_FOUND_BY)} of packages")
+        cursor = None if after is None else await self._cursor(after)
         if packages.until_us == 0:
             return
         given = {"path": wanted.path, "name": wanted.name, "digest": wanted.digest, "package": packages.name}
         query = [(key, text) for key, text in given.items() if text is not None]
         query += [(key, text) for key, text in _conditions(replace(packages, name=None))]
         query.append(("reverse", str(reverse).lower()))
-        async with aclosing(self._pages("/v1/entries", query, limit=limit)) as items:
+        async with aclosing(self._pages("/v1/entries", query, after=cursor, limit=limit)) as items:
             async for each in items:
                 found = self._decoded(FoundEntry, each)
                 check_entries([found.entry])
                 yield found
+
+    async def _cursor(self, after: str) -> str:
+        package, path = split_subtree(after)
+        if not path:
+            raise InvalidValue("after", after[:_SHOWN_CHARACTERS], "write PACKAGE:PATH, as the search printed them")
+        return f"{(await self._package(package)).created_sequence}/{path}"
 
     @checked
     async def list_files(self, package: str) -> Sequence[FileRecord]:
@@ -144,6 +156,12 @@ class FindingCalls(ServiceCalls):
         packages = await self._package(before), await self._package(after)
         first, second = [await self._entries(each) for each in packages]
         return await in_thread(lambda: changes_between(differing_pairs(first, second)))
+
+    @checked
+    async def get_tag(self, tag: str) -> Tag:
+        """Return a tag: which package it names, and who set it when."""
+        DeleteTag(tag)  # refuses what is no tag
+        return await self._record(Tag, f"/v1/tags/{quote(tag, safe='')}")
 
     @checked
     async def list_tags(self) -> AsyncGenerator[Tag]:

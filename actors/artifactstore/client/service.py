@@ -7,7 +7,7 @@ this version sends are not used. Only requests that change nothing are sent, so 
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, cast
 
 import httpx
 import msgspec
@@ -203,7 +203,7 @@ async def received(answer: httpx.Response) -> AsyncGenerator[AsyncIterator[bytes
     httpx nests generators, and leaves the inner ones to the garbage collector if the outer one is closed early. So an
     answer that is left early is closed first, and the error of the next read then ends all of them.
     """
-    pieces = answer.aiter_raw()
+    pieces = cast("AsyncGenerator[bytes]", answer.aiter_raw())
     try:
         yield pieces
     finally:

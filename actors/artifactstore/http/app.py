@@ -16,6 +16,7 @@ from quart import Response, render_template, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, NotFound
 
+from artifactstore.http.access import facts_of
 from artifactstore.http.api.application import Api, Identify
 from artifactstore.http.api.identity import identify_token
 from artifactstore.http.api.table import ROUTES
@@ -203,5 +204,6 @@ def _add_hooks(app: QuartTrio, counts: RequestCounts) -> None:
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         path = "other" if request.url_rule is None else request.url_rule.rule
+        facts_of(cast("Scope", request.scope)).route = path
         counts.count(path, request.method if request.method in _METHODS else "other", response.status_code)
         return response

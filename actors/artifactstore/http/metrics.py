@@ -26,6 +26,10 @@ METRICS_CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 _PREFIX = "artifactstore"
 _US = 1_000_000
+_TOKENS_MAX = 1000
+_OTHER = "*"
+"""The label of further tokens. No token has this name."""
+
 _BACKEND_GAUGES = {
     "free_bytes": ("storage_free_bytes", "Bytes that may still be written to a storage backend."),
     "total_bytes": ("storage_size_bytes", "Size of a storage backend's device."),
@@ -46,22 +50,30 @@ _TAILS_GAUGES = {
 
 
 class RequestCounts:
-    """Counters of HTTP requests by path, method and status. Unknown paths count as `other`."""
+    """Counters of HTTP requests by path, method and status, and by token. Unknown paths count as `other`."""
 
     def __init__(self) -> None:
         self._counts = Counter[tuple[str, str, str]]()
+        self._of_tokens = Counter[str]()
 
-    def count(self, path: str, method: str, status: int) -> None:
-        """Add one request."""
+    def count(self, path: str, method: str, status: int, token: str | None = None) -> None:
+        """Add one request, of a token if it had a valid one."""
         self._counts[path, method, str(status)] += 1
+        if token is not None:
+            known = token in self._of_tokens or len(self._of_tokens) < _TOKENS_MAX
+            self._of_tokens[token if known else _OTHER] += 1
 
-    def family(self) -> Metric:
-        """Return all counters as one metric family."""
+    def families(self) -> Iterable[Metric]:
+        """Yield all counters."""
+        of_tokens = CounterMetricFamily(
+            f"{_PREFIX}_http_token_requests", "Requests with a valid token.", labels=("token",)
+        )
+        yield _by_label(of_tokens, self._of_tokens.items())
         labels = ("path", "method", "status")
         family = CounterMetricFamily(f"{_PREFIX}_http_requests", "Requests that were answered.", labels=labels)
         for values, count in self._counts.items():
             family.add_metric(values, count)
-        return family
+        yield family
 
 
 class Sources(Struct, frozen=True):
@@ -104,7 +116,7 @@ class _Collector(Collector):
         yield _gauge("healthy", "1 if every component is, 0 if not.", float(report is not None and report.healthy))
         yield _gauge("http_connections", "Connections that are open to the service.", sources.connections)
         yield _gauge("http_event_streams", "Streams of events that are open.", sources.streams)
-        yield self._counts.family()
+        yield from self._counts.families()
         if report is not None:
             info = InfoMetricFamily(f"{_PREFIX}_build", "The release that runs.")
             info.add_metric((), {"version": report.version})

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from artifactstore.http.access import facts_of
 from artifactstore.http.metrics import RequestCounts
 from artifactstore.ids import now_us
 from artifactstore.json_output import health_to_json, json_text
@@ -79,6 +80,7 @@ class Shortcut:
         headers = [*self._headers, (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status.value, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+        facts_of(scope).route = _PATH
         self._counts.count(_PATH, scope["method"], status)
 
 

@@ -76,6 +76,7 @@ class FindingCalls(StoreCalls):
         *,
         packages: PackageFilter = ALL,
         reverse: bool = False,
+        after: str | None = None,
         limit: int | None = None,
     ) -> AsyncGenerator[FoundEntry]:
         """Iterate over the entries with a path, a name or a content, and their packages: the newest package first.
@@ -87,10 +88,14 @@ class FindingCalls(StoreCalls):
             wanted: which entries.
             packages: in which packages.
             reverse: whether the oldest package comes first.
+            after: the place of an entry as `PACKAGE:PATH`, after which to continue. Only the package must exist.
             limit: the maximum number of entries.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package is that of `after`, or several are.
         """
         page = EntryListing(wanted, await self._resolved(packages), ascending=reverse)
-        async with aclosing(finding.find_entries(self._store, page, limit=limit)) as found:
+        async with aclosing(finding.find_entries(self._store, page, after=after, limit=limit)) as found:
             async for each in found:
                 yield each
 

@@ -55,6 +55,18 @@ class TagCalls(StoreCalls):
         await self._commit(DeleteTag(tag), principal, None)
 
     @checked
+    async def get_tag(self, tag: str) -> Tag:
+        """Return a tag: which package it names, and who set it when.
+
+        Raises:
+            TagNotFound: there is no such tag.
+        """
+        DeleteTag(tag)  # refuses what is no tag
+        if (found := await self._store.tag(tag)) is None:
+            raise TagNotFound(tag)
+        return found
+
+    @checked
     async def list_tags(self) -> AsyncGenerator[Tag]:
         """Yield every tag in the order of the names, read in pages."""
         after = ""

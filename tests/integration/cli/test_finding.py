@@ -1,6 +1,8 @@
 """`package list` and `find`: what they print, and what they say when there is more."""
 
 import hashlib
+import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -107,8 +109,24 @@ def test_a_limit_says_that_there_is_more_and_how_to_go_on(cli: Cli, runs: list[s
     assert shown.err == f"artifactstore: printed the first 2; --limit 0 prints all, --after {runs[2]} the next\n"
     rest = cli.run("package", "list", "--limit", "2", "--after", runs[2], "--json")
     assert [runs[1] in rest.text, runs[0] in rest.text, rest.err] == [True, True, ""]
-    assert cli.run("find", "--name", "log", "--limit", "3").err == (
-        "artifactstore: printed the first 3; --limit 0 prints all\n"
+
+
+@pytest.mark.parametrize("order", [(), ("--reverse",)])
+def test_a_search_continues_after_what_it_printed(cli: Cli, runs: list[str], order: tuple[str, ...]) -> None:
+    every = cli.json_lines("find", "--name", "*", *order)
+    assert len(every) > len(runs)
+    seen: list[object] = []
+    after: tuple[str, ...] = ()
+    while True:
+        ran = cli.run("find", "--name", "*", "--limit", "2", "--json", *order, *after)
+        seen += map(json.loads, ran.text.splitlines())
+        if not ran.err:
+            break
+        advice = ran.err.removeprefix("artifactstore: printed the first 2; --limit 0 prints all, ")
+        after = tuple(shlex.split(advice.removesuffix(" the next\n")))
+    assert seen == every
+    assert cli.run("find", "--name", "*", "--after", "nightly").err == (
+        "artifactstore: invalid --after 'nightly': write PACKAGE:PATH, as the search printed them\n"
     )
 
 

@@ -85,7 +85,7 @@ def test_two_packages_are_compared(cli: Cli, stored: str, tmp_path: Path) -> Non
     )
     changed = cli.json_lines("diff", stored, "build")
     assert [change["kind"] for change in changed] == ["changed", "changed", "added", "renamed", "removed"]
-    assert changed[0]["after"]["size_bytes"] == 11
+    assert changed[0]["after"]["bytes"] == 11
     assert cli.run("diff", stored, "build", "--exit-code").code == 3
     assert cli.ok("diff", stored, "build@{1}", "--exit-code").text == ""
     cli.ok("package", "copy", stored, "--to", "elsewhere")

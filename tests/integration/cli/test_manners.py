@@ -101,6 +101,7 @@ def test_every_command_that_changes_something_can_be_quiet_and_all_but_streams_h
     listing = {f"{group} {verb}" for group in ("package", "schema") for verb in ("list", "show")}
     listing |= {
         "tag list",
+        "tag show",
         "tag log",
         "hold list",
         "retention list",

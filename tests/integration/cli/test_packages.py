@@ -40,7 +40,7 @@ FILE_KEYS = [
     "package_id",
     "path",
     "kind",
-    "size_bytes",
+    "bytes",
     "executable",
     "media_type",
     "content_address",
@@ -59,7 +59,7 @@ def test_a_package_is_created_filled_and_finalized_step_by_step(cli: Cli, tree: 
 
     added = cli.json("package", "add", package, tree / "bin/run.sh", "--as", "tools/run")
     assert list(added) == FILE_KEYS
-    assert (added["path"], added["executable"], added["size_bytes"]) == ("tools/run", True, 17)
+    assert (added["path"], added["executable"], added["bytes"]) == ("tools/run", True, 17)
     assert cli.json("package", "add", "steps", tree / "README.md")["path"] == "README.md"
     rest = cli.json("package", "add", package, tree)
     assert rest == {
@@ -226,7 +226,7 @@ COMMANDS = [
     *(("schema", step) for step in ("add", "list", "show", "require", "unrequire")),
     *(("retention", "policy", step) for step in ("set", "show", "list", "delete", "apply")),
     *(("retention", "class", step) for step in ("add", "list")),
-    *(("tag", step) for step in ("set", "delete", "list", "log")),
+    *(("tag", step) for step in ("set", "delete", "show", "list", "log")),
     *(("token", step) for step in ("create", "list", "revoke")),
 ]
 GROUPS = [
@@ -251,6 +251,6 @@ def test_the_list_of_commands_is_complete_and_no_line_of_it_is_cut(cli: Cli, mon
     for group, names in (
         (group, {each[len(group)] for each in COMMANDS if each[: len(group)] == group}) for group in ((), *GROUPS)
     ):
-        listed = cli.ok(*group, "--help").text.partition("Commands:\n")[2].splitlines()
+        listed = cli.ok(*group, "--help").text.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
         assert {line.split()[0] for line in listed} == names
         assert not [line for line in listed if line.endswith("...")]

@@ -38,3 +38,15 @@ def test_a_release_is_tagged_found_and_protected(cli: Cli, tree: Path) -> None:
     ]
     assert "there is no tag 'release-5'" in cli.refused_without_a_trace("tag", "log", "release-5")
     assert "there is no tag 'release-5'" in cli.refused_without_a_trace("tag", "delete", "release-5")
+    assert "there is no tag 'release-5'" in cli.refused_without_a_trace("tag", "show", "release-5")
+
+
+def test_a_tag_may_have_spaces_and_shows_what_it_names(cli: Cli, tree: Path) -> None:
+    package = cli.json("ingest", tree, "--name", "nightly")["package_id"]
+    cli.ok("tag", "set", "release 4", package, "--protect")
+    shown = dict(line.split(maxsplit=1) for line in cli.ok("tag", "show", "release 4").text.splitlines())
+    assert shown["tag"] == "release 4"
+    assert shown["package"] == f"{package}  nightly"
+    assert shown["protected"] == "yes"
+    assert cli.json_lines("tag", "list") == [cli.json("tag", "show", "release 4")]
+    assert cli.json("package", "show", "tag:release 4")["package_id"] == package

@@ -52,9 +52,9 @@ def test_a_flipped_bit_and_a_deleted_object_are_found_repaired_and_told(cli: Cli
 
     found = cli.run("verify", "--json")
     assert (found.code, found.err) == (3, "")
-    damaged = {"content_address": flipped, "size_bytes": 13, "files": reports, "file_count": 2}
+    damaged = {"content_address": flipped, "bytes": 13, "files": reports, "file_count": 2}
     assert found.json["mismatches"] == [damaged]
-    lost = {"content_address": deleted, "size_bytes": 17, "files": [f"{package}/bin/run.sh"], "file_count": 1}
+    lost = {"content_address": deleted, "bytes": 17, "files": [f"{package}/bin/run.sh"], "file_count": 1}
     assert found.json["missing"] == [lost]
     assert found.json["affected"] == [{"package_id": package, "name": "tree", "files": 3}]
     shown = cli.run("verify", "tree")

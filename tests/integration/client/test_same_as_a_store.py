@@ -1,9 +1,9 @@
 """The client answers what the registry of the same store answers: the same records, bytes and errors."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -21,19 +21,25 @@ type Either = Registry | RemoteRegistry
 type Question = Callable[[Either], Awaitable[object]]
 
 
-async def all_of(items: AsyncIterator[object]) -> list[object]:
-    async with aclosing(items) as each_of_them:  # type: ignore[type-var]  # every one of them is a generator
-        return [each async for each in each_of_them]
+def call(method: str, *arguments: object, **named: object) -> Question:
+    """A call of a method that both have; of an iterator, all items."""
+
+    async def ask(registry: Either) -> object:
+        found: Any = getattr(registry, method)(*arguments, **named)
+        return [each async for each in found] if isinstance(found, AsyncGenerator) else await found
+
+    return ask
 
 
-async def file_bytes(registry: Either, package: str, path: str, offset: int, length: int | None) -> bytes:
-    async with registry.get_file(package, path, offset=offset, length=length) as chunks:
-        return b"".join([chunk async for chunk in chunks])
+def streamed(method: str, *arguments: object, **named: object) -> Question:
+    """All bytes that a method streams."""
 
+    async def ask(registry: Either) -> object:
+        opening: Any = getattr(registry, method)(*arguments, **named)
+        async with opening as chunks:
+            return b"".join([chunk async for chunk in chunks])
 
-async def archive_digest(registry: Either, form: str, subtree: str) -> str:
-    async with registry.export_archive("nightly", "zip" if form == "zip" else "tar", subtree=subtree) as chunks:
-        return sha256(b"".join([chunk async for chunk in chunks])).hexdigest()
+    return ask
 
 
 PACKAGES = ("nightly", "nightly~", "tag:release", "open one", "old", "nothing", "tag:nothing", "nightly@{9}", "release")
@@ -78,19 +84,12 @@ SEARCHES = (EntryFilter(path="**"), EntryFilter(name="*.json"), EntryFilter(dige
 
 def of_packages() -> dict[str, Question]:
     """What both are asked about packages."""
-    asked: dict[str, Question] = {}
-    for name in (*PACKAGES, *ODD):
-        asked[f"get {name!r}"] = lambda registry, name=name: registry.get_package(name)
+    asked = {f"get {name!r}": call("get_package", name) for name in (*PACKAGES, *ODD)}
     for name in PACKAGES:
-        asked[f"files {name}"] = lambda registry, name=name: registry.list_files(name)
-        asked[f"directory {name}"] = lambda registry, name=name: registry.list_directory(name)
-        asked[f"retention {name}"] = lambda registry, name=name: registry.explain_retention(name)
-        asked[f"holds {name}"] = lambda registry, name=name: all_of(registry.list_holds(name))
-        asked[f"history {name}"] = lambda registry, name=name: all_of(registry.history(name))
+        for method in ("list_files", "list_directory", "explain_retention", "list_holds", "history"):
+            asked[f"{method} {name}"] = call(method, name)
         for form in ("cbor", "json"):
-            asked[f"manifest {name} {form}"] = lambda registry, name=name, form=form: registry.get_manifest_bytes(
-                name, "json" if form == "json" else "cbor"
-            )
+            asked[f"manifest {name} {form}"] = call("get_manifest_bytes", name, form)
     return asked
 
 
@@ -98,16 +97,14 @@ def of_contents() -> dict[str, Question]:
     """What both are asked about entries and bytes."""
     asked: dict[str, Question] = {}
     for path in PATHS:
-        asked[f"directory at {path}"] = lambda registry, path=path: registry.list_directory("nightly", path)
+        asked[f"directory at {path}"] = call("list_directory", "nightly", path)
         for follow in (True, False):
-            asked[f"record {path} {follow}"] = lambda registry, path=path, follow=follow: registry.get_file_record(
-                "nightly~", path, follow_links=follow
-            )
-        asked[f"bytes {path}"] = lambda registry, path=path: file_bytes(registry, "nightly~", path, 0, None)
+            asked[f"record {path} {follow}"] = call("get_file_record", "nightly~", path, follow_links=follow)
+        asked[f"bytes {path}"] = streamed("get_file", "nightly~", path)
     for offset, length in RANGES:
-        asked[f"range {offset} {length}"] = lambda registry, offset=offset, length=length: file_bytes(
-            registry, "nightly", "big", offset, length
-        )
+        asked[f"range {offset} {length}"] = streamed("get_file", "nightly", "big", offset=offset, length=length)
+    for form, subtree in (("tar", ""), ("zip", "data"), ("tar", "nothing")):
+        asked[f"archive {form} {subtree}"] = streamed("export_archive", "nightly", form, subtree=subtree)
     return asked
 
 
@@ -116,27 +113,22 @@ def of_lists() -> dict[str, Question]:
     asked: dict[str, Question] = {}
     for number, where in enumerate(FILTERS):
         for reverse in (False, True):
-            asked[f"list {number} {reverse}"] = lambda registry, where=where, reverse=reverse: all_of(
-                registry.list_packages(where, reverse=reverse, sort="name")
-            )
+            asked[f"list {number} {reverse}"] = call("list_packages", where, reverse=reverse, sort="name")
     for limit in (0, 1, 2, None):
-        asked[f"list first {limit}"] = lambda registry, limit=limit: all_of(registry.list_packages(limit=limit))
+        asked[f"list first {limit}"] = call("list_packages", limit=limit)
     for after in ("nightly", "open one", "nothing"):
-        asked[f"list after {after}"] = lambda registry, after=after: all_of(registry.list_packages(after=after))
+        asked[f"list after {after}"] = call("list_packages", after=after)
     for number, wanted in enumerate(SEARCHES):
         for packages in (PackageFilter(), PackageFilter(name="night*", tag="release", since_us=1)):
-            asked[f"find {number} {packages.name}"] = lambda registry, wanted=wanted, packages=packages: all_of(
-                registry.find(wanted, packages=packages, reverse=True)
-            )
-    asked["find first"] = lambda registry: all_of(registry.find(SEARCHES[0], limit=2))
-    asked["tags"] = lambda registry: all_of(registry.list_tags())
-    asked["stats"] = lambda registry: registry.stats()
-    asked["diff"] = lambda registry: registry.diff_packages("nightly~", "nightly")
-    asked["diff nothing"] = lambda registry: registry.diff_packages("nightly~", "nothing")
-    for form, subtree in (("tar", ""), ("zip", "data"), ("tar", "nothing")):
-        asked[f"archive {form} {subtree}"] = lambda registry, form=form, subtree=subtree: archive_digest(
-            registry, form, subtree
-        )
+            asked[f"find {number} {packages.name}"] = call("find", wanted, packages=packages, reverse=True)
+    asked["find first"] = call("find", SEARCHES[0], limit=2)
+    for after in ("nightly:data/empty", "nightly~:big", "nightly", "nothing:x", "nightly:../x"):
+        asked[f"find after {after}"] = call("find", SEARCHES[0], after=after)
+    for tag in ("release", "nothing", "a@b", "tag with /"):
+        asked[f"tag {tag}"] = call("get_tag", tag)
+    asked["tags"], asked["stats"] = call("list_tags"), call("stats")
+    asked["diff"] = call("diff_packages", "nightly~", "nightly")
+    asked["diff nothing"] = call("diff_packages", "nightly~", "nothing")
     return asked
 
 
@@ -206,12 +198,7 @@ async def test_an_export_has_the_same_files_and_the_same_report(
 async def test_a_token_without_sight_gets_the_errors_of_what_is_not_there(service: Service) -> None:
     secret = await service.registry.create_token("narrow", scopes=("read",), packages=["other*"])
     async with connect(service.url, str(secret)) as remote:
-        assert await all_of(remote.list_packages()) == []
-        assert await all_of(remote.find(SEARCHES[0])) == []
-        for question in (
-            remote.get_package("nightly"),
-            remote.list_files("nightly"),
-            remote.history("nightly").__anext__(),
-        ):
+        assert await call("list_packages")(remote) == await call("find", SEARCHES[0])(remote) == []
+        for method in ("get_package", "list_files", "history", "list_holds", "get_manifest_bytes", "explain_retention"):
             with pytest.raises(Refusal, match="there is no package 'nightly'"):
-                await question
+                await call(method, "nightly")(remote)

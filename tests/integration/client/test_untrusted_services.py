@@ -32,8 +32,18 @@ VERSION = {"Artifactstore-Api-Version": "1"}
 
 def file(path: str = "big", content: bytes = CONTENT, target: str = "") -> FileRecord:
     address = f"blake3:{blake3(content).hexdigest()}"
-    kind = "link" if target else "file"
-    return FileRecord(ID, path, kind, len(content), False, "text/plain", address, f"sha256:{'0' * 64}", target, 3)
+    return FileRecord(
+        ID,
+        path,
+        "link" if target else "file",
+        len(content),
+        False,
+        "text/plain",
+        address,
+        f"sha256:{'0' * 64}",
+        target,
+        3,
+    )
 
 
 PACKAGE = PackageRecord(

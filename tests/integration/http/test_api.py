@@ -99,7 +99,7 @@ async def test_what_the_api_does_not_have_is_told_only_to_a_token(filled: Descri
         ("/v1/nothing", "GET", 404),
         ("/v1/packages/", "GET", 404),
         ("/v1/packages/a-1/files/%ff", "GET", 404),
-        ("/v1/packages", "POST", 405),
+        ("/v1/packages", "PUT", 405),
         ("/openapi.json", "POST", 405),
         ("/v1/stats", "DELETE", 405),
     ):
@@ -574,7 +574,7 @@ async def test_a_search_finds_entries_of_the_packages_of_the_token_page_by_page(
         assert found == expected, query
     everything = (await filled.ask("/v1/entries?path=**", "all")).json
     assert len(everything["items"]) == 4
-    for wrong in ("", "?path=**&after=x", "?path=**&after=1/..", "?name=a%2Fb"):
+    for wrong in ("", "?path=**&after=x", "?path=**&after=x/y", "?name=a%2Fb"):
         assert (await filled.ask(f"/v1/entries{wrong}", "read")).status == 400, wrong
 
 

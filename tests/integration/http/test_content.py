@@ -276,7 +276,10 @@ async def test_nothing_is_read_for_a_client_that_has_gone(huge: Stored, closing:
         await closing.wait()
 
 
-async def test_a_download_ends_when_its_token_is_revoked(huge: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_download_ends_when_its_token_is_revoked(
+    huge: Stored, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "artifactstore.http")
     monkeypatch.setattr(sending, "RECHECK_S", 0.0)
     path = f"/v1/packages/{huge.package_id}/files/zeros"
     with trio.fail_after(GUARD_S):
@@ -290,6 +293,8 @@ async def test_a_download_ends_when_its_token_is_revoked(huge: Stored, monkeypat
             except trio.BrokenResourceError:
                 pass
             assert received < 48 << 20
+    assert "ended: its token is not valid any more" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_client_that_takes_nothing_is_left(

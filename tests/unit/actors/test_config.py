@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from artifactstore.cli.help_texts import SETTINGS
 from artifactstore.config import ENVIRONMENT, Settings, find_settings
 from artifactstore.misspelled_settings import suggested_settings
 from artifactstore_protocols.errors import InvalidValue
@@ -33,6 +34,7 @@ def project_file(text: str | bytes) -> Path:
 def test_an_empty_environment_gives_the_defaults() -> None:
     assert Settings.load({}) == Settings()
     assert Settings.load(dict.fromkeys(ENVIRONMENT, "")) == Settings(), "an empty variable is not set"
+    assert list(SETTINGS) == list(Settings.__struct_fields__), "`artifactstore --help` lists every one"
 
 
 def test_every_variable_is_read() -> None:

@@ -31,6 +31,7 @@ class _Record(Struct):
     parts: tuple[int, ...]
     labels: Mapping[str, object]
     kind: _Kind
+    size_bytes: int
 
 
 def _stored(payload: Payload) -> StoredEvent:
@@ -51,13 +52,14 @@ def test_times_are_rfc_3339_with_six_digits(us: int, text: str) -> None:
 
 
 def test_a_record_becomes_plain_keys() -> None:
-    record = _Record(1, None, (1, 2), {"a": None, "b": [True, 1.5]}, _Kind.ONE)
+    record = _Record(1, None, (1, 2), {"a": None, "b": [True, 1.5]}, _Kind.ONE, 3)
     assert to_json(record) == {
         "made_at": "1970-01-01T00:00:00.000001Z",
         "finalized_at": None,
         "parts": [1, 2],
         "labels": {"a": None, "b": [True, 1.5]},
         "kind": "one",
+        "bytes": 3,
     }
 
 
@@ -105,7 +107,7 @@ def test_entries_and_objects_are_shown_by_the_names_of_their_fields() -> None:
             {
                 "digest": hexes.primary.hex,
                 "sha256": hexes.sha256.hex,
-                "size_bytes": 1,
+                "bytes": 1,
                 "place": dict(zip(("backend_id", "object_key"), place_of(b"x"), strict=True)),
                 "retrieval_tier": "immediate",
                 "restore_status": "not_required",
@@ -119,7 +121,7 @@ def test_entries_and_objects_are_shown_by_the_names_of_their_fields() -> None:
             "path": "a",
             "executable": False,
             "media_type": "text/plain",
-            "size_bytes": 1,
+            "bytes": 1,
             "digest": hexes.primary.hex,
             "target": "",
         }

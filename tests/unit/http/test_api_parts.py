@@ -16,6 +16,7 @@ from artifactstore.http.api.negotiation import preferred
 from artifactstore.http.api.problems import problem_of
 from artifactstore.http.api.routing import match, raw_path
 from artifactstore.http.api.schemas import Schemas
+from artifactstore.http.api.statuses import STATUSES, status_of
 from artifactstore.http.api.table import ROUTES
 from artifactstore.json_output import to_json
 from artifactstore_protocols.error_codes import code_of
@@ -126,3 +127,33 @@ def test_a_read_that_is_refused_is_no_failure_of_the_service() -> None:
         problem = problem_of(error)
         assert problem.status == status, problem.code
         assert ("Retry-After" in problem.headers) == (status == HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def test_every_error_has_one_status_that_somebody_chose() -> None:
+    kinds: dict[str, type[errors.Refusal]] = {name: getattr(errors, name) for name in errors.__all__}
+    chosen = [name for names in STATUSES.values() for name in names]
+    assert sorted(set(chosen)) == sorted(chosen)
+    assert set(chosen) - kinds.keys() == set()
+    bases = {"Refusal", "ArtifactStoreError"}  # nobody raises these themselves
+    undecided = {name for name, kind in kinds.items() if not {each.__name__ for each in kind.__mro__} & {*chosen}}
+    assert undecided == bases, "choose a status for these in problems.py"
+    assert status_of(errors.DatabaseBusy) is HTTPStatus.SERVICE_UNAVAILABLE  # as its base class
+    assert status_of(errors.DatabaseDamaged) is HTTPStatus.INTERNAL_SERVER_ERROR  # and not as its base class
+
+
+@pytest.mark.parametrize(
+    ("error", "is_unknown"),
+    [
+        (errors.OutcomeUnknown("db", "it went away"), True),
+        (errors.ActorStopped("writer", "Commit", may_have_taken_effect=True), True),
+        (errors.ActorStopped("writer", "Commit", may_have_taken_effect=False), False),
+        (errors.StoreClosed(), False),
+    ],
+)
+def test_a_client_that_changes_something_learns_that_the_outcome_is_unknown(
+    error: errors.Refusal, *, is_unknown: bool
+) -> None:
+    changing, reading = problem_of(error, "PUT"), problem_of(error, "GET")
+    assert changing.status is reading.status is HTTPStatus.SERVICE_UNAVAILABLE
+    assert ("does not know" in changing.detail) == is_unknown
+    assert "does not know" not in reading.detail

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from msgspec import Struct, ValidationError, convert
 from msgspec.structs import fields
 
+from artifactstore.http.access import facts_of
 from artifactstore.http.api.bodies import body_of, json_sent
 from artifactstore.http.api.freshness import wait_for_sequence
 from artifactstore.http.api.model import JSON, Answer, Call, FreshQuery, Reply, Route
@@ -30,10 +31,10 @@ from artifactstore.json_output import json_text, to_json
 from artifactstore.registry import Registry, event_store
 from artifactstore_protocols.api_version import API_VERSION, API_VERSION_HEADER, misfit_text
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.packages import PackageNotFound
+from artifactstore_protocols.packages import PackageIdNeeded, PackageNotFound
 from artifactstore_protocols.records import PackageRecord
 from artifactstore_protocols.supervision import Refusal
-from artifactstore_protocols.tokens import Grant, Secret
+from artifactstore_protocols.tokens import Grant, Secret, TokenInvalid
 
 __all__ = ["Api", "Identify"]
 
@@ -93,23 +94,35 @@ class Api:
         counted = _Counted(send)
         try:
             await self._answer(scope, receive, counted)
+        except TokenInvalid as error:
+            if counted.status is not None:  # the token ended meanwhile, so the answer ends before its end
+                _logger.info("%s %s ended: its token is not valid any more", scope["method"], counted.place)
+                return
+            await self._refused(scope, counted, _problem_for(error, scope["method"]))
         except Exception as error:
-            problem = _problem_for(error)
+            problem = _problem_for(error, scope["method"])
             if counted.status is not None or problem.status is HTTPStatus.INTERNAL_SERVER_ERROR:
                 _logger.exception("%s %s failed", scope["method"], counted.place)
             if counted.status is not None:
                 raise  # the connection ends, so the client sees that the answer is not whole
-            await body_of(scope).discard(_DISCARDED_BYTES_MAX)
-            await _refuse(scope, counted, problem)
+            await self._refused(scope, counted, problem)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
+            facts = facts_of(scope)
+            facts.route = counted.place
             if counted.status is not None:
-                self._counts.count(counted.place, method, counted.status)
+                self._counts.count(counted.place, method, counted.status, facts.token)
+
+    async def _refused(self, scope: Scope, send: "_Counted", problem: Problem) -> None:
+        await body_of(scope).discard(_DISCARDED_BYTES_MAX)
+        await _refuse(scope, send, problem)
 
     async def _answer(self, scope: Scope, receive: Receive, send: "_Counted") -> None:
         headers = _headers(scope)
         registry, secret = self._given(headers)
         grant = await self._identify(registry, secret)
+        facts = facts_of(scope)
+        facts.token = grant.name
         if (misfit := misfit_text(headers.get(_VERSION, str(API_VERSION)), side="client")) is not None:
             raise Problem(HTTPStatus.BAD_REQUEST, "api_version_refused", misfit)
         path = raw_path(scope["raw_path"])
@@ -136,7 +149,8 @@ class Api:
         query = _query(scope["query_string"], route.query)
         if isinstance(query, FreshQuery) and query.min_sequence:
             await wait_for_sequence(event_store(registry), query.min_sequence)
-        named = await _named(registry, grant, values)
+        named = await _named(registry, grant, route, values)
+        facts.package_id = None if named is None else named.package_id
         body = body_of(scope)
         sent = await json_sent(route, headers, body)
         recheck = partial(self._identify, registry, secret)
@@ -245,14 +259,19 @@ def _query[Q: Struct](text: bytes, kind: type[Q]) -> Q:
         raise InvalidValue("query parameter", named[1] if named else "", str(error)) from error
 
 
-async def _named(registry: Registry, grant: Grant, values: Mapping[str, str]) -> PackageRecord | None:
+async def _named(
+    registry: Registry, grant: Grant, route: Route[Any], values: Mapping[str, str]
+) -> PackageRecord | None:
     """Return the package that the path names, looking only at packages that the token may use."""
     text = values.get("package")
     if text is None:
         return None
-    found = await event_store(registry).find_package(text, within=grant.packages)
+    prefer_open = route.named != "any"
+    found = await event_store(registry).find_package(text, prefer_open=prefer_open, within=grant.packages)
     if not any(grant.allows(scope, found.name) for scope in grant.scopes):  # whatever the query did
         raise PackageNotFound(text)
+    if route.named == "id" and text != found.package_id:
+        raise PackageIdNeeded(text, found.package_id)
     return found
 
 
@@ -263,11 +282,11 @@ def _wrong_method(methods: Iterable[str]) -> Problem:
     )
 
 
-def _problem_for(error: Exception) -> Problem:
+def _problem_for(error: Exception, method: str) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, Refusal):
-        return problem_of(error)
+        return problem_of(error, method)
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", INTERNAL_DETAIL)
 
 
@@ -284,7 +303,8 @@ async def _refuse(scope: Scope, send: _Counted, problem: Problem) -> None:
 async def _send(
     scope: Scope, send: Send, status: HTTPStatus, media_type: str, body: bytes, headers: Mapping[str, str]
 ) -> None:
-    given = {"Content-Type": media_type, "Content-Length": str(len(body)), **HEADERS, **headers}
+    about = {} if status is HTTPStatus.NO_CONTENT else {"Content-Type": media_type, "Content-Length": str(len(body))}
+    given = {**about, **HEADERS, **headers}
     encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in given.items()]
     await send({"type": "http.response.start", "status": status.value, "headers": encoded})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -94,7 +94,7 @@ async def find_entries(call: Call, query: FindQuery) -> Answer:
         after=None if query.after is None else _position(query.after),
         ascending=query.reverse,
     )
-    pages = finding.find_entries(event_store(call.registry), listing, limit=query.limit + 1)
+    pages = finding.find_entries(event_store(call.registry), listing, after=None, limit=query.limit + 1)
     async with aclosing(pages) as entries:
         found = [each async for each in entries]
     items = found[: query.limit]
@@ -115,4 +115,4 @@ def _position(cursor: str) -> tuple[int, str]:
     sequence = parse_sequence(number)
     if sequence is None or not slash:
         raise InvalidValue("after", cursor[:60], "give `next` of the page before")
-    return sequence, path_key(check_path(path))
+    return sequence, path_key(path)

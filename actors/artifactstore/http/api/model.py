@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -155,6 +155,8 @@ class Route[Q: Struct](Struct, frozen=True):
         summary: one line that says what the route does.
         handler: answers the requests.
         query: the parameters of the query, as a struct of plain values and tuples of them.
+        named: what `{package}` means: `any` way to name a package; the same, but an `open` package of a name comes
+            first; or its exact `id`, because a name can mean another package tomorrow.
         scope: the scope that a token needs; None if any valid token will do.
         whole_store: whether the token must be for the store as a whole.
         answers: by media type, what the answer is: an annotation of a JSON value, or None for bytes. The first one is
@@ -180,3 +182,4 @@ class Route[Q: Struct](Struct, frozen=True):
     status: HTTPStatus = HTTPStatus.OK
     errors: Mapping[HTTPStatus, str] = {}
     tag: str = "packages"
+    named: Literal["any", "open", "id"] = "any"

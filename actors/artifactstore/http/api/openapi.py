@@ -19,6 +19,7 @@ _PATH_PARAMETERS: Final[Mapping[str, str]] = {
     "package": "What names a package: its id or a part of it, a name, `NAME@latest`, `tag:TAG`, `tree:DIGEST`, …",
     "path": "A path in the package.",
     "tag": "The name of a tag.",
+    "hold": "The id of a hold.",
 }
 _SECURITY: Final = "token"
 _COMMON: Final[Mapping[HTTPStatus, str]] = {
@@ -102,7 +103,7 @@ def _operation(route: Route[Any], schemas: Schemas, *, is_head: bool = False) ->
     needs = "any token" if route.scope is None else f"the scope `{route.scope}`"
     whole = ", in a token for all packages" if route.whole_store else ""
     success: dict[str, Json] = {"description": route.summary}
-    if not is_head:
+    if route.answers and not is_head:
         success["content"] = {name: {"schema": _schema(each, schemas)} for name, each in route.answers.items()}
     errors: dict[str, Json] = {}
     errors |= {str(status.value): {"$ref": f"#/components/responses/{_response_name(status)}"} for status in _COMMON}
@@ -141,7 +142,7 @@ def _path_parameter(name: str) -> Schema:
 
 def _other(status: HTTPStatus, text: str, success: Mapping[str, Json]) -> Schema:
     """Return what a route answers beside its success: a part of it, nothing, or a problem."""
-    if status is HTTPStatus.PARTIAL_CONTENT:
+    if status.is_success:
         return {**success, "description": text}
     return {"description": text} if status < HTTPStatus.BAD_REQUEST else _problem(text)
 

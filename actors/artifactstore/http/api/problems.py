@@ -7,44 +7,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-from artifactstore.database.errors import DatabaseDamaged, DatabaseUnavailable
-from artifactstore.errors import (
-    AmbiguousPackage,
-    AskError,
-    ContentPurged,
-    DatabaseClosed,
-    FileNotInPackage,
-    IdempotencyConflict,
-    InvalidValue,
-    LinkLeadsNowhere,
-    LinksLeadOut,
-    MailboxFull,
-    ManifestRedacted,
-    NotAFile,
-    NotFinalized,
-    NoThreadLeft,
-    PackageBusy,
-    PackageChanged,
-    PackageExists,
-    PackageFinalizedAlready,
-    PackageGone,
-    PackageKept,
-    PackageNotFound,
-    PathConflict,
-    PathRefused,
-    PathsNotInPackage,
-    PathTaken,
-    RangeRefused,
-    Refusal,
-    StorageFull,
-    StoreClosed,
-    TagNotFound,
-    TagProtected,
-    TooManyFiles,
-)
+from artifactstore.database.errors import OutcomeUnknown
+from artifactstore.http.api.statuses import status_of
 from artifactstore.json_output import Json, json_text, to_json
 from artifactstore_protocols.error_codes import code_of
-from artifactstore_protocols.tokens import TokenInvalid
+from artifactstore_protocols.supervision import AskError, Refusal
 
 __all__ = ["INTERNAL_DETAIL", "NO_DETAILS", "PROBLEM_MEMBERS", "Problem", "problem_of"]
 
@@ -55,45 +22,16 @@ NO_DETAILS: Final[Mapping[str, Json]] = {}
 
 _AGAIN_AFTER_S: Final = "5"
 _TYPE: Final = "urn:artifactstore:problem:"
-_NOT_FOUND, _CONFLICT, _BAD = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.BAD_REQUEST
-_STATUSES: Final[Mapping[type[Exception], HTTPStatus]] = {
-    InvalidValue: _BAD,
-    PathRefused: _BAD,
-    TokenInvalid: HTTPStatus.UNAUTHORIZED,
-    PackageNotFound: _NOT_FOUND,
-    TagNotFound: _NOT_FOUND,
-    FileNotInPackage: _NOT_FOUND,
-    LinkLeadsNowhere: _NOT_FOUND,
-    PathsNotInPackage: _NOT_FOUND,
-    LinksLeadOut: _CONFLICT,
-    NotAFile: _CONFLICT,
-    AmbiguousPackage: _CONFLICT,
-    IdempotencyConflict: _CONFLICT,
-    NotFinalized: _CONFLICT,
-    PackageBusy: _CONFLICT,
-    PackageChanged: _CONFLICT,
-    PackageExists: _CONFLICT,
-    PackageFinalizedAlready: _CONFLICT,
-    PackageKept: _CONFLICT,
-    PathConflict: _CONFLICT,
-    PathTaken: _CONFLICT,
-    TagProtected: _CONFLICT,
-    TooManyFiles: _CONFLICT,
-    PackageGone: HTTPStatus.GONE,
-    ContentPurged: HTTPStatus.GONE,
-    ManifestRedacted: HTTPStatus.GONE,
-    RangeRefused: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-    AskError: HTTPStatus.SERVICE_UNAVAILABLE,
-    DatabaseClosed: HTTPStatus.SERVICE_UNAVAILABLE,
-    MailboxFull: HTTPStatus.SERVICE_UNAVAILABLE,
-    NoThreadLeft: HTTPStatus.SERVICE_UNAVAILABLE,
-    DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    DatabaseDamaged: HTTPStatus.INTERNAL_SERVER_ERROR,
-    StoreClosed: HTTPStatus.SERVICE_UNAVAILABLE,
-    StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
-}
 INTERNAL_DETAIL: Final = "The service failed on this request; its log has the reason."
-_LATER_DETAIL = "The service cannot answer this now; ask again later."
+_DETAILS: Final = {
+    HTTPStatus.SERVICE_UNAVAILABLE: "The service cannot answer this now; ask again later.",
+    HTTPStatus.INSUFFICIENT_STORAGE: "The store has no room left; ask again when it has.",
+}
+_UNKNOWN_DETAIL: Final = (
+    "The service does not know whether this has taken effect. Look before you ask again, or ask with the same "
+    "Idempotency-Key."
+)
+_READING: Final = frozenset({"GET", "HEAD"})
 
 
 class Problem(Exception):
@@ -132,12 +70,12 @@ class Problem(Exception):
         return f"{json_text(members)}\n".encode()
 
 
-def problem_of(error: Refusal) -> Problem:
-    """Return the problem for an error of the library."""
-    status = next(
-        (_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), HTTPStatus.INTERNAL_SERVER_ERROR
-    )
-    code = code_of(type(error).__name__)
+def problem_of(error: Refusal, method: str = "GET") -> Problem:
+    """Return the problem for an error of the library, in the answer to a request with this method."""
+    status, code = status_of(type(error)), code_of(type(error).__name__)
+    unknown = isinstance(error, AskError) and error.may_have_taken_effect
+    if method not in _READING and (unknown or isinstance(error, OutcomeUnknown)):
+        return Problem(status, code, _UNKNOWN_DETAIL)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Problem(status, code, INTERNAL_DETAIL if status is HTTPStatus.INTERNAL_SERVER_ERROR else _LATER_DETAIL)
+        return Problem(status, code, _DETAILS.get(status, INTERNAL_DETAIL))
     return Problem(status, code, str(error), details={name: to_json(value) for name, value in error.fields().items()})

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, TypeAliasType, Union, get_arg
 from msgspec import NODEFAULT, Meta, Struct
 from msgspec.structs import fields
 
-from artifactstore.json_output import Json
+from artifactstore.json_output import Json, json_key
 from artifactstore_protocols.metadata import Metadata, MetadataValue
 
 __all__ = ["Schema", "Schemas"]
@@ -54,7 +54,8 @@ class Schemas:
         if isinstance(annotation, TypeAliasType):
             return self.of(annotation.__value__)
         if origin is Annotated:
-            return {**self.of(arguments[0]), **_of_meta(arguments[1:])}
+            inner = self.of(arguments[0])
+            return {**inner, **_of_meta(arguments[1:], is_array=inner.get("type") == "array")}
         if origin is Literal:
             return {"enum": list(arguments)}
         if origin in {Union, UnionType}:
@@ -87,10 +88,8 @@ class Schemas:
         hints = get_type_hints(kind, include_extras=True)
         properties: dict[str, Json] = {}
         for each in fields(kind):
-            if each.name.endswith(_TIME_FIELD):
-                key, schema = each.name.removesuffix("_us"), self._of_time(hints[each.name])
-            else:
-                key, schema = each.name, self.of(hints[each.name])
+            of_field = self._of_time if each.name.endswith(_TIME_FIELD) else self.of
+            key, schema = json_key(each.name), of_field(hints[each.name])
             properties[key] = {**schema, "description": described[each.name]} if each.name in described else schema
         self.components[name] = {
             "type": "object",
@@ -146,8 +145,9 @@ def _without_none(annotation: object) -> object:
     return annotation
 
 
-def _of_meta(more: Sequence[object]) -> Schema:
-    names = {"ge": "minimum", "le": "maximum", "min_length": "minLength", "max_length": "maxLength"}
+def _of_meta(more: Sequence[object], *, is_array: bool) -> Schema:
+    things = "Items" if is_array else "Length"
+    names = {"ge": "minimum", "le": "maximum", "min_length": f"min{things}", "max_length": f"max{things}"}
     names |= {"pattern": "pattern", "description": "description"}
     found: dict[str, Json] = {}
     for each in more:
