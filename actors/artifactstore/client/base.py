@@ -50,6 +50,14 @@ class ServiceCalls:
             raise WrongEventLoop("trio", here)
         return self._service_while_open
 
+    async def check_connection(self) -> None:
+        """Check that the service answers, speaks this version of the API, and knows the token.
+
+        Raises:
+            TokenInvalid: it does not know the token.
+        """
+        await self._service.json("/openapi.json")
+
     async def _package(self, package: str) -> PackageRecord:
         return await self._record(PackageRecord, package_path(package))
 

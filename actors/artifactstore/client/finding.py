@@ -5,11 +5,14 @@ from contextlib import aclosing, suppress
 from typing import Final
 from urllib.parse import quote
 
+import outcome
 from msgspec.structs import replace
 
 from artifactstore.arguments import checked
 from artifactstore.client.base import ServiceCalls, package_path
+from artifactstore.client.errors import NotRemote
 from artifactstore.client.service import Pairs
+from artifactstore.config import Settings
 from artifactstore.environment import in_thread
 from artifactstore.json_output import timestamp
 from artifactstore.package_copy.original import CopyDiffers, check_tree_digest
@@ -151,11 +154,26 @@ class FindingCalls(ServiceCalls):
         return items
 
     @checked
-    async def diff_packages(self, before: str, after: str) -> Sequence[EntryChange]:
-        """Return the differences that lead from one package to another, in the order of their paths."""
-        packages = await self._package(before), await self._package(after)
-        first, second = [await self._entries(each) for each in packages]
-        return await in_thread(lambda: changes_between(differing_pairs(first, second)))
+    async def diff_packages(self, before: str, after: str, *, other: Settings | None = None) -> Sequence[EntryChange]:
+        """Return the differences that lead from one package to another, in the order of their paths.
+
+        Args:
+            before: the first package.
+            after: the second package.
+            other: the store of the second package, on this machine; None for the service.
+        """
+        package = await self._package(before)
+        if other is None:
+            second = await self._package(after)
+            first, theirs = [await self._entries(each) for each in (package, second)]
+        else:
+            first = await self._entries(package)
+            from artifactstore.open import open_registry  # noqa: PLC0415 - a client needs no database otherwise
+
+            async with open_registry(other, create=False) as registry:
+                found = await outcome.acapture(registry.list_files, after)
+            theirs = found.unwrap()
+        return await in_thread(lambda: changes_between(differing_pairs(first, theirs)))
 
     @checked
     async def get_tag(self, tag: str) -> Tag:
@@ -171,8 +189,14 @@ class FindingCalls(ServiceCalls):
                 yield self._decoded(Tag, each)
 
     @checked
-    async def list_holds(self, package: str) -> AsyncGenerator[Hold]:
-        """Yield the holds on a package that were not released, in the order of their ids."""
+    async def list_holds(self, package: str | None = None) -> AsyncGenerator[Hold]:
+        """Yield the holds on a package that were not released, in the order of their ids.
+
+        Raises:
+            NotRemote: no package is named.
+        """
+        if package is None:
+            raise NotRemote("a list of all holds", "name a package")
         async with aclosing(self._pages(f"{package_path(package)}/holds")) as items:
             async for each in items:
                 yield self._decoded(Hold, each)

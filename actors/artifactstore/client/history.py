@@ -9,7 +9,7 @@ import msgspec
 
 from artifactstore.arguments import checked
 from artifactstore.client.base import ServiceCalls, package_path
-from artifactstore.client.errors import AnswerRefused
+from artifactstore.client.errors import AnswerRefused, NotRemote
 from artifactstore.client.service import Attempts, Busy, received
 from artifactstore_protocols.records import HistoryEntry, ShownEvent
 
@@ -69,8 +69,14 @@ class HistoryCalls(ServiceCalls):
         return await self._service.retried(attempt)
 
     @checked
-    async def history(self, package: str) -> AsyncGenerator[HistoryEntry]:
-        """Yield who did what and when with a package, in order."""
+    async def history(self, package: str | None = None) -> AsyncGenerator[HistoryEntry]:
+        """Yield who did what and when with a package, in order.
+
+        Raises:
+            NotRemote: no package is named.
+        """
+        if package is None:
+            raise NotRemote("the history of a whole store", "name a package")
         async with aclosing(self._pages(f"{package_path(package)}/history")) as items:
             async for each in items:
                 yield self._decoded(HistoryEntry, each)
