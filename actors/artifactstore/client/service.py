@@ -7,7 +7,7 @@ this version sends are not used. Only requests that change nothing are sent, so 
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Final, cast
+from typing import Final
 
 import httpx
 import msgspec
@@ -201,17 +201,17 @@ async def received(answer: httpx.Response) -> AsyncGenerator[AsyncIterator[bytes
     """Open the body of an answer, in pieces as they arrive.
 
     httpx nests generators, and leaves the inner ones to the garbage collector if the outer one is closed early. So an
-    answer that is left early is closed first, and the error of the next read then ends all of them.
+    answer that is left early is closed first, and the error of a later read then ends all of them.
     """
-    pieces = cast("AsyncGenerator[bytes]", answer.aiter_raw())
+    pieces = answer.aiter_raw()
     try:
         yield pieces
     finally:
         with trio.CancelScope(shield=True):
             await answer.aclose()
-            with suppress(httpx.HTTPError, httpx.StreamError, StopAsyncIteration):
-                await anext(pieces)
-            await pieces.aclose()
+            with suppress(httpx.HTTPError, httpx.StreamError):
+                async for _ in pieces:  # what had arrived before
+                    pass
 
 
 async def _read(answer: httpx.Response, most_bytes: int, url: str) -> bytes:
