@@ -8,7 +8,7 @@ ATTEMPTS_MAX: Final = 5
 """How often a request is sent before its client gives up."""
 
 _FIRST_S: Final = 0.1
-_FACTOR: Final = 3
+_FACTOR: Final = 3.0
 _PAUSE_MAX_S: Final = 10.0
 """The longest pause. A service that asks for a longer one is asked again after this one."""
 
@@ -22,4 +22,5 @@ def pause_s(attempts: int, asked_s: float | None = None) -> float | None:
     """
     if attempts >= ATTEMPTS_MAX:
         return None
-    return min(_PAUSE_MAX_S, max(_FIRST_S * _FACTOR ** (attempts - 1), asked_s or 0.0))
+    own_s: float = _FIRST_S * _FACTOR ** (attempts - 1)
+    return min(_PAUSE_MAX_S, max(own_s, asked_s or 0.0))

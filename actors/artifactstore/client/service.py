@@ -5,7 +5,7 @@ this version sends are not used. Only requests that change nothing are sent, so 
 """
 
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -174,7 +174,7 @@ class Attempts:
         pause = pause_s(self._failed, error.after_s if isinstance(error, Busy) else None)
         if pause is None and isinstance(error, Busy):
             raise error.error from None
-        if pause is None:
+        if pause is None or _is_of_certificate(error):
             raise ServiceNotReached(self._url, _reason(error)) from error
         await trio.sleep(pause)
 
@@ -233,9 +233,22 @@ def _seconds(text: str | None) -> float | None:
     return float(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004 - digits of any time
 
 
+def _causes(error: BaseException) -> Generator[BaseException]:
+    """Yield an error and what caused it: httpx and trio each wrap errors of the layer below."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _is_of_certificate(error: Exception) -> bool:
+    """Return whether a certificate is refused, which another attempt does not change."""
+    return any(isinstance(each, ssl.SSLCertVerificationError) for each in _causes(error))
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "it took too long"
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
         return "its answer broke off"
-    return str(error) or type(error).__name__
+    return next((str(each) for each in _causes(error) if str(each)), type(error).__name__)

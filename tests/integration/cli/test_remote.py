@@ -1,16 +1,19 @@
 """The command line on a service: the same output and exit codes as on the store behind it, byte by byte."""
 
 import io
+import random
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from artifactstore.client.blocking import connect
 from integration.cli.harness import Argument, Cli, Ran
 
 pytestmark = pytest.mark.slow
@@ -192,6 +195,30 @@ def test_new_events_follow(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.delenv("ARTIFACTSTORE_URL")
         package_id = remote.cli.ok("package", "create", "new").text.strip()
         assert package_id in process.stdout.readline().decode()
+
+
+def test_a_download_goes_on_when_the_service_was_killed_and_started_again(cli: Cli, tmp_path: Path) -> None:
+    content = random.Random(4).randbytes(48 << 20)  # noqa: S311 - a file
+    (tmp_path / "large").write_bytes(content)
+    cli.ok("ingest", "large", "--name", "nightly", "--quiet")
+    token = cli.run("token", "create", "ci", "--scope", "read").text.strip()
+    with ExitStack() as services:
+        url, process = started(cli, services, "127.0.0.1:0")
+        with connect(url, token) as registry, registry.get_file("nightly", "large") as chunks:
+            received = bytearray(next(chunks))
+            process.kill()
+            process.wait()
+            again, _process = started(cli, services, url.removeprefix("http://"))
+            for chunk in chunks:
+                received += chunk
+    assert (again, received) == (url, content)
+
+
+def started(cli: Cli, services: ExitStack, bind: str) -> tuple[str, "subprocess.Popen[bytes]"]:
+    """A service that runs until the stack ends, and its URL."""
+    process = services.enter_context(cli.started("serve", "--bind", bind))
+    assert process.stderr is not None
+    return process.stderr.readline().decode().split()[-1].removesuffix("/health"), process
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:

@@ -1,6 +1,7 @@
 """What a client does with broken connections and with services that send what no service should. Time is virtual."""
 
 import json
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import override
 
@@ -112,6 +113,18 @@ async def test_a_read_is_sent_again_with_growing_pauses_and_not_for_ever(
     with pytest.raises(ServiceNotReached, match="refused"):
         await remote.get_package("nightly")
     assert (len(scripted.requests), scripted.pauses) == (ATTEMPTS_MAX, [0.1, 0.3, 0.9, 2.7])
+
+
+async def test_a_certificate_that_is_refused_is_not_tried_again(
+    remote: RemoteRegistry, scripted: Scripted, autojump_clock: MockClock
+) -> None:
+    def refuse(_request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("certificate verify failed") from ssl.SSLCertVerificationError(1, "self-signed")
+
+    scripted.handler = refuse
+    with pytest.raises(ServiceNotReached, match="certificate verify failed"):
+        await remote.get_package("nightly")
+    assert len(scripted.requests) == 1
 
 
 async def test_a_busy_service_is_asked_again_when_it_says(
