@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from artifactstore.cli.completion import tags
 from artifactstore.client.blocking import connect
 from integration.cli.harness import Argument, Cli, Ran
 
@@ -180,6 +181,9 @@ def test_commands_without_a_meaning_on_a_service_say_so_and_touch_no_store(remot
     for command in (("history",), ("hold", "list")):
         assert remote.run(*command).err.endswith("does not work on a service; name a package\n")
     assert remote.cli.state() == before
+    assert tags("") == ["release"]
+    with remote.used():
+        assert tags("") == [], "a shell would complete words of another store"
     elsewhere = remote.run("--store", "elsewhere", "package", "list")
     assert "no store" in elsewhere.err or "there is no" in elsewhere.err
     assert remote.url not in elsewhere.err
@@ -211,7 +215,8 @@ def test_a_download_goes_on_when_the_service_was_killed_and_started_again(cli: C
             again, _process = started(cli, services, url.removeprefix("http://"))
             for chunk in chunks:
                 received += chunk
-    assert (again, received) == (url, content)
+    assert again == url
+    assert bytes(received) == content
 
 
 def started(cli: Cli, services: ExitStack, bind: str) -> tuple[str, "subprocess.Popen[bytes]"]:

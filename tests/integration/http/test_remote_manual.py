@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,6 +53,9 @@ async def test_the_program_reads_the_service(environment: dict[str, str], tmp_pa
 
 async def run(command: list[str], where: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
     """Run a process beside the service, which this process serves."""
-    start = partial(subprocess.run, command, capture_output=True, cwd=where, env=environment, check=False)
+
+    def start() -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(command, capture_output=True, cwd=where, env=environment, check=False)
+
     with trio.fail_after(GUARD_S):
         return await trio.to_thread.run_sync(start)
