@@ -69,25 +69,26 @@ def _decoded(annotation: object, value: object) -> object:
 
 
 def _of_class(kind: type, arguments: Sequence[object], value: object) -> object:
+    wrong = _wrong(kind)
     if issubclass(kind, Struct):
         return _struct(kind, value)
     if issubclass(kind, Enum):
         return kind(value)
     if kind in {bool, int, str}:
         if type(value) is not kind:
-            raise _wrong(kind)
+            raise wrong
         return value
     if issubclass(kind, Mapping):
         if not isinstance(value, dict):
-            raise _wrong(kind)
+            raise wrong
         items = cast("dict[str, object]", value).items()
         return {key: _decoded(arguments[1], each) for key, each in items}
     if issubclass(kind, Sequence | frozenset):
         if not isinstance(value, list):
-            raise _wrong(kind)
+            raise wrong
         several = [_decoded(arguments[0], each) for each in cast("list[object]", value)]
         return cast("Any", kind)(several) if kind in {tuple, frozenset} else tuple(several)
-    raise _wrong(kind)
+    raise wrong
 
 
 def _struct(kind: type[Struct], value: object) -> Struct:

@@ -14,6 +14,7 @@ from artifactstore_protocols.supervision import Refusal
 __all__ = ["error_of"]
 
 _SHOWN_CHARACTERS = 500
+_NOTHING: Mapping[str, object] = {}
 
 
 def error_of(status: int, body: bytes) -> Refusal:
@@ -30,7 +31,7 @@ def error_of(status: int, body: bytes) -> Refusal:
         found: object = msgspec.json.decode(body)
     except (ValueError, RecursionError):
         found = None
-    problem = cast("Mapping[str, object]", found) if isinstance(found, dict) else {}
+    problem: Mapping[str, object] = cast("Mapping[str, object]", found) if isinstance(found, dict) else _NOTHING
     code, detail = problem.get("code", ""), problem.get("detail", "")
     if not isinstance(code, str) or not isinstance(detail, str):
         code = detail = ""

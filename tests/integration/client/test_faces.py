@@ -27,7 +27,7 @@ async def by_asyncio(url: str, token: str) -> list[object]:
             events = [(await anext(tail)).sequence for _ in range(5)]
         with pytest.raises(PackageNotFound):
             await registry.get_package("nothing")
-        found = [
+        found: list[object] = [
             await registry.get_package("nightly"),
             [each async for each in registry.list_packages()],
             [each async for each in registry.find(WANTED)],
@@ -51,7 +51,7 @@ def by_threads(url: str, token: str) -> list[object]:
             events = [each.sequence for each in islice(tail, 5)]
         with pytest.raises(PackageNotFound):
             registry.get_package("nothing")
-        found = [
+        found: list[object] = [
             registry.get_package("nightly"),
             list(registry.list_packages()),
             list(registry.find(WANTED)),
@@ -66,7 +66,11 @@ def by_threads(url: str, token: str) -> list[object]:
     return found
 
 
-@pytest.mark.parametrize("ask", [lambda *given: asyncio.run(by_asyncio(*given)), by_threads], ids=["aio", "blocking"])
+def by_asyncio_run(url: str, token: str) -> list[object]:
+    return asyncio.run(by_asyncio(url, token))
+
+
+@pytest.mark.parametrize("ask", [by_asyncio_run, by_threads])
 async def test_a_face_gives_the_answers_of_the_store(service: Service, ask: Callable[[str, str], list[object]]) -> None:
     registry = service.registry
     secret = await registry.create_token("reader", scopes=("read", "admin"))

@@ -1,9 +1,10 @@
 """The client answers what the registry of the same store answers: the same records, bytes and errors."""
 
+import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -21,12 +22,16 @@ type Either = Registry | RemoteRegistry
 type Question = Callable[[Either], Awaitable[object]]
 
 
+async def all_of(items: AsyncGenerator[object]) -> list[object]:
+    return [each async for each in items]
+
+
 def call(method: str, *arguments: object, **named: object) -> Question:
     """A call of a method that both have; of an iterator, all items."""
 
     async def ask(registry: Either) -> object:
         found: Any = getattr(registry, method)(*arguments, **named)
-        return [each async for each in found] if isinstance(found, AsyncGenerator) else await found
+        return await all_of(found) if inspect.isasyncgen(found) else await found
 
     return ask
 
@@ -132,10 +137,17 @@ def of_lists() -> dict[str, Question]:
     return asked
 
 
+def kinds_of(answer: object) -> object:
+    """The class of an answer, or those of what is in it."""
+    if isinstance(answer, list):
+        return [type(each) for each in cast("list[object]", answer)]
+    return type(answer)
+
+
 async def outcome_of(question: Question, registry: Either) -> object:
     try:
         answer = await question(registry)
-        return [type(each) for each in answer] if isinstance(answer, list) else type(answer), to_json(answer)
+        return kinds_of(answer), to_json(answer)
     except Refusal as error:
         return type(error), str(error), error.fields()
 

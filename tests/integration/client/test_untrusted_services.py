@@ -286,7 +286,12 @@ async def test_a_stream_of_events_goes_on_after_the_last_event(
 ) -> None:
     def event(sequence: int) -> bytes:
         value = dict.fromkeys(("event_id", "type", "subject", "principal"), "x")
-        shown = {"sequence": sequence, **value, "recorded_at": "2026-11-28T14:30:00.000001Z", "payload": {}}
+        shown: dict[str, object] = {
+            "sequence": sequence,
+            **value,
+            "recorded_at": "2026-11-28T14:30:00.000001Z",
+            "payload": {},
+        }
         return f"id: {sequence}\ndata: {json.dumps(shown)}\n\n".encode()
 
     def handler(request: httpx.Request) -> httpx.Response:
