@@ -1,7 +1,7 @@
 """The client answers what the registry of the same store answers: the same records, bytes and errors."""
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ type Either = Registry | RemoteRegistry
 type Question = Callable[[Either], Awaitable[object]]
 
 
-async def all_of(items: AsyncGenerator[object]) -> list[object]:
+async def all_of(items: AsyncIterator[object]) -> list[object]:
     return [each async for each in items]
 
 
