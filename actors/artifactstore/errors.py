@@ -8,6 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from artifactstore.client.errors import (
+        AnswerRefused,
+        ApiVersionRefused,
+        NotRemote,
+        ServiceNotReached,
+        ServiceRefused,
+        TokenFileRefused,
+    )
     from artifactstore.database.asyncio_thread import DatabaseClosed
     from artifactstore.database.errors import (
         DatabaseBusy,
@@ -153,6 +161,8 @@ __all__ = [
     "AmbiguousPackage",
     "AnnotationNotFound",
     "AnnotationsChanged",
+    "AnswerRefused",
+    "ApiVersionRefused",
     "ArchiveRefused",
     "ArtifactStoreError",
     "AskCycle",
@@ -206,6 +216,7 @@ __all__ = [
     "NotCanonicalJson",
     "NotEncodable",
     "NotFinalized",
+    "NotRemote",
     "ObjectDamaged",
     "ObjectMissing",
     "ObjectsNotStored",
@@ -245,6 +256,8 @@ __all__ = [
     "SchemaTooNew",
     "SchemaTooOld",
     "SchemaViolated",
+    "ServiceNotReached",
+    "ServiceRefused",
     "SourceChanged",
     "SourceDiffers",
     "SourceError",
@@ -267,6 +280,7 @@ __all__ = [
     "TagNotFound",
     "TagProtected",
     "TargetRefused",
+    "TokenFileRefused",
     "TokenInvalid",
     "TokenNameTaken",
     "TokenNotFound",
@@ -318,6 +332,7 @@ _MODULES = (
     "artifactstore.package_copy.original",
     "artifactstore.ingest.refusals",
     "artifactstore.ingest.archives.refusals",
+    "artifactstore.client.errors",
 )
 """The modules that define the errors. Modules that load fast come first."""
 

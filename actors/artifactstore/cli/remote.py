@@ -5,7 +5,7 @@ says so, and never works on a store that its user did not mean.
 """
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from artifactstore.cli.store_option import named_store
@@ -24,9 +24,9 @@ type AnyRegistry = Registry | RemoteRegistry
 """A store of this machine, or one behind a service."""
 
 
-def service_named(environment: Mapping[str, str] = os.environ) -> str | None:
+def service_named() -> str | None:
     """Return the URL of the service that commands use; None if they use a store."""
-    return None if named_store() is not None else environment.get(URL) or None
+    return None if named_store() is not None else os.environ.get("ARTIFACTSTORE_URL") or None
 
 
 def check_local() -> None:
@@ -57,8 +57,8 @@ async def on_service[T](url: str, work: "Callable[[RemoteRegistry], Awaitable[T]
     return done.unwrap()
 
 
-def _token_for(url: str, environment: Mapping[str, str] = os.environ) -> str:
-    if given := environment.get(TOKEN):
+def _token_for(url: str) -> str:
+    if given := os.environ.get("ARTIFACTSTORE_TOKEN"):
         return given
     from artifactstore.client.service_url import service_url  # noqa: PLC0415 - as above
     from artifactstore.client.token_file import saved_token, token_file  # noqa: PLC0415

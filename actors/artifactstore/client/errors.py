@@ -2,7 +2,7 @@
 
 from artifactstore_protocols.errors import ArtifactStoreError
 
-__all__ = ["AnswerRefused", "ApiVersionRefused", "NotRemote", "ServiceNotReached", "ServiceRefused"]
+__all__ = ["AnswerRefused", "ApiVersionRefused", "NotRemote", "ServiceNotReached", "ServiceRefused", "TokenFileRefused"]
 
 
 class ServiceNotReached(ArtifactStoreError):
@@ -70,3 +70,16 @@ class NotRemote(ArtifactStoreError):
     what: str
     advice: str
     template = "{self.what} does not work on a service; {self.advice}"
+
+
+class TokenFileRefused(ArtifactStoreError):
+    """The file with the tokens cannot be used.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it, and what to do.
+    """
+
+    path: str
+    reason: str
+    template = "cannot use {self.path!r}: {self.reason}"

@@ -35,7 +35,7 @@ def error_of(status: int, body: bytes) -> Refusal:
     code, detail = problem.get("code", ""), problem.get("detail", "")
     if not isinstance(code, str) or not isinstance(detail, str):
         code = detail = ""
-    kind = _classes().get(code)
+    kind = _class_of(code)
     details = problem.get("details", {})
     if kind is not None and isinstance(details, dict):
         try:
@@ -48,11 +48,17 @@ def error_of(status: int, body: bytes) -> Refusal:
     return ServiceRefused(status, code[:_SHOWN_CHARACTERS], shown or "it does not say why")
 
 
+def _class_of(code: str) -> type[Refusal] | None:
+    """Return the class of errors with a code; None without one. It loads no more modules than it takes."""
+    name = _names().get(code)
+    kind: object = None if name is None else getattr(errors, name)
+    return kind if isinstance(kind, type) and issubclass(kind, Refusal) else None
+
+
 @cache
-def _classes() -> Mapping[str, type[Refusal]]:
-    """Return the classes of errors by their codes."""
-    found: list[tuple[str, object]] = [(name, getattr(errors, name)) for name in errors.__all__]
-    return {code_of(name): kind for name, kind in found if isinstance(kind, type) and issubclass(kind, Refusal)}
+def _names() -> Mapping[str, str]:
+    """Return the names of the library's errors by their codes."""
+    return {code_of(name): name for name in errors.__all__}
 
 
 def _plain(details: Mapping[str, object]) -> dict[str, object]:

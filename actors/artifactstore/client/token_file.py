@@ -11,32 +11,19 @@ from typing import Final, cast
 
 import msgspec
 
-from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore.client.errors import TokenFileRefused
 from artifactstore_protocols.tokens import Secret
 
-__all__ = ["TokenFileRefused", "save_token", "saved_token", "token_file"]
+__all__ = ["save_token", "saved_token", "token_file"]
 
 _FILE_BYTES_MAX: Final = 1 << 20
 _PRIVATE: Final = 0o600
 _OF_OTHERS: Final = 0o077
 
 
-class TokenFileRefused(ArtifactStoreError):
-    """The file with the tokens cannot be used.
-
-    Attributes:
-        path: the file.
-        reason: what is wrong with it, and what to do.
-    """
-
-    path: str
-    reason: str
-    template = "cannot use {self.path!r}: {self.reason}"
-
-
-def token_file(environment: Mapping[str, str] = os.environ) -> Path:
+def token_file() -> Path:
     """Return the path of the file: `artifactstore/tokens.json` in the directory for settings of the user."""
-    given = environment.get("XDG_CONFIG_HOME", "")
+    given = os.environ.get("XDG_CONFIG_HOME", "")
     base = Path(given) if given.startswith("/") else Path("~/.config").expanduser()
     return base / "artifactstore" / "tokens.json"
 

@@ -201,7 +201,7 @@ def test_new_events_follow(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> N
         assert package_id in process.stdout.readline().decode()
 
 
-def test_a_download_goes_on_when_the_service_was_killed_and_started_again(cli: Cli, tmp_path: Path) -> None:
+def test_a_download_continues_when_the_service_was_killed_and_started_again(cli: Cli, tmp_path: Path) -> None:
     content = random.Random(4).randbytes(48 << 20)  # noqa: S311 - a file
     (tmp_path / "large").write_bytes(content)
     cli.ok("ingest", "large", "--name", "nightly", "--quiet")

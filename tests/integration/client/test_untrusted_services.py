@@ -173,7 +173,7 @@ async def gather(pieces: AsyncIterator[bytes], into: bytearray) -> None:
         into += piece
 
 
-async def test_a_broken_download_goes_on_where_it_was(
+async def test_a_broken_download_continues_where_it_was(
     remote: RemoteRegistry, scripted: Scripted, autojump_clock: MockClock
 ) -> None:
     scripted.handler = ranges_of(CONTENT, 70_000)
@@ -281,7 +281,7 @@ async def test_errors_of_the_library_come_back_as_they_are(
     assert raised.value.fields() == error.fields()
 
 
-async def test_a_stream_of_events_goes_on_after_the_last_event(
+async def test_a_stream_of_events_continues_after_the_last_event(
     remote: RemoteRegistry, scripted: Scripted, autojump_clock: MockClock
 ) -> None:
     def event(sequence: int) -> bytes:
