@@ -14,8 +14,8 @@ cancels it in that thread, and waits until it has stopped there. Progress callba
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import CancelledError, Future
-from contextlib import aclosing, asynccontextmanager, suppress
+from concurrent.futures import CancelledError
+from contextlib import asynccontextmanager, suppress
 from functools import partial, update_wrapper
 from pathlib import Path
 from typing import Any, Concatenate, Literal, cast
@@ -23,10 +23,12 @@ from typing import Any, Concatenate, Literal, cast
 import trio
 
 from artifactstore.arguments import checked
+from artifactstore.asyncio_calls import answer, entered, items, opened
 from artifactstore.config import Settings
 from artifactstore.host_loop import must_be_asyncio
+from artifactstore.open import open_registry as open_in_trio
 from artifactstore.package_paths import Package
-from artifactstore.portal import Call, Iteration, Portal, snapshot_of
+from artifactstore.portal import Portal, snapshot_of
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.expiry import ABANDONED_AFTER
@@ -53,67 +55,14 @@ from artifactstore_protocols.token_records import Token
 __all__ = ["AsyncioRegistry", "open_registry"]
 
 
-async def _uncancelled[T](future: "Future[T]") -> T:
-    """Wait for a future of the store, even if the waiting task is cancelled; then raise the first cancellation."""
-    waiting = asyncio.wrap_future(future)
-    cancelled: asyncio.CancelledError | None = None
-    while not waiting.done():
-        try:
-            await asyncio.shield(waiting)
-        except asyncio.CancelledError as error:
-            cancelled = cancelled or error
-        except Exception:
-            break
-    if cancelled is not None:
-        raise cancelled
-    return waiting.result()
-
-
-async def _answer[T](begin: Callable[[], Call[T]]) -> T:
-    must_be_asyncio()
-    call = begin()
-    try:
-        return await asyncio.wrap_future(call.answer)
-    except asyncio.CancelledError:
-        call.answer.cancel()
-        await _uncancelled(call.over)
-        raise
-
-
 def _awaitable[**P, R](
     method: Callable[Concatenate[Registry, P], Awaitable[R]],
 ) -> Callable[Concatenate["AsyncioRegistry", P], Coroutine[Any, Any, R]]:
     async def call(self: "AsyncioRegistry", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await _answer(lambda: self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
+        return await answer(lambda: self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
 
     # The documentation and, through `__wrapped__`, the signature are those of the `Registry` method.
     return update_wrapper(call, method, assigned=("__name__", "__doc__"))
-
-
-async def _items[T](iteration: Iteration[T]) -> AsyncGenerator[T]:
-    try:
-        while True:
-            try:
-                yield await _answer(iteration.step)
-            except StopAsyncIteration:
-                return
-    finally:
-        if (closing := iteration.close()) is not None:
-            await _uncancelled(closing.over)
-
-
-@asynccontextmanager
-async def _entered[T](entering: Iteration[tuple[T, ...]]) -> AsyncGenerator[AsyncIterator[T]]:
-    """Enter a context manager in the store's thread, yield its items, and leave it with this block."""
-
-    async def each() -> AsyncGenerator[T]:
-        async for item in steps:
-            yield item[0]
-
-    async with aclosing(_items(entering)) as steps:
-        await anext(steps)
-        async with aclosing(each()) as items:
-            yield items
 
 
 async def _read_in(loop: asyncio.AbstractEventLoop, source: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
@@ -168,7 +117,7 @@ class AsyncioRegistry:
     Any asyncio loop of the process may call it, in any thread. Without a running loop, calls raise `WrongEventLoop`.
     """
 
-    def __init__(self, portal: Portal) -> None:
+    def __init__(self, portal: Portal[Registry]) -> None:
         self.portal = portal
 
     create_package = _awaitable(Registry.create_package)
@@ -246,7 +195,7 @@ class AsyncioRegistry:
         """Put one file into an open package. A stream is read in this event loop, one chunk at a time."""
         reader = source if isinstance(source, Path) else _read_in(must_be_asyncio(), source)
         try:
-            return await _answer(
+            return await answer(
                 lambda: self.portal.submit(
                     lambda registry: registry.ingest_file(
                         package,
@@ -267,7 +216,7 @@ class AsyncioRegistry:
 
     async def snapshot(self) -> SupervisorSnapshot:
         """Return the current supervision tree."""
-        return await _answer(lambda: self.portal.submit(snapshot_of))
+        return await answer(lambda: self.portal.submit(snapshot_of))
 
     def list_packages(
         self,
@@ -279,7 +228,7 @@ class AsyncioRegistry:
         limit: int | None = None,
     ) -> AsyncGenerator[PackageRecord]:
         """Iterate over packages: by default over all, the newest first."""
-        return _items(
+        return items(
             self.portal.iterate(
                 lambda registry: registry.list_packages(where, sort=sort, reverse=reverse, after=after, limit=limit)
             )
@@ -295,7 +244,7 @@ class AsyncioRegistry:
         limit: int | None = None,
     ) -> AsyncGenerator[FoundEntry]:
         """Iterate over the entries with a path, a name or a content, and their packages: the newest package first."""
-        return _items(
+        return items(
             self.portal.iterate(
                 lambda registry: registry.find(wanted, packages=packages, reverse=reverse, after=after, limit=limit)
             )
@@ -303,15 +252,15 @@ class AsyncioRegistry:
 
     def exported_events(self) -> AsyncGenerator[bytes]:
         """Iterate over the bytes of the file that `export_events` writes; close the iterator if you stop early."""
-        return _items(self.portal.iterate(Registry.exported_events))
+        return items(self.portal.iterate(Registry.exported_events))
 
     def list_metadata_schemas(self) -> AsyncGenerator[MetadataSchema]:
         """Iterate over every version of every metadata schema, in the order of names and versions."""
-        return _items(self.portal.iterate(Registry.list_metadata_schemas))
+        return items(self.portal.iterate(Registry.list_metadata_schemas))
 
     def list_retention(self, expiring_within: str = "0d") -> AsyncGenerator[RetainedPackage]:
         """Iterate over the packages whose retention ends within a time."""
-        return _items(self.portal.iterate(lambda registry: registry.list_retention(expiring_within)))
+        return items(self.portal.iterate(lambda registry: registry.list_retention(expiring_within)))
 
     def expire_packages(
         self,
@@ -329,27 +278,27 @@ class AsyncioRegistry:
             abandoned_after=abandoned_after,
             principal=principal,
         )
-        return _items(self.portal.iterate(call))
+        return items(self.portal.iterate(call))
 
     def list_holds(self, package: str | None = None) -> AsyncGenerator[Hold]:
         """Iterate over holds."""
-        return _items(self.portal.iterate(lambda registry: registry.list_holds(package)))
+        return items(self.portal.iterate(lambda registry: registry.list_holds(package)))
 
     def list_tags(self) -> AsyncGenerator[Tag]:
         """Iterate over all tags, in the order of the names."""
-        return _items(self.portal.iterate(Registry.list_tags))
+        return items(self.portal.iterate(Registry.list_tags))
 
     def list_retention_classes(self) -> AsyncGenerator[RetentionClass]:
         """See `Registry.list_retention_classes`."""
-        return _items(self.portal.iterate(Registry.list_retention_classes))
+        return items(self.portal.iterate(Registry.list_retention_classes))
 
     def list_keep_policies(self) -> AsyncGenerator[KeepPolicy]:
         """Iterate over all keep policies, in the order of their groups."""
-        return _items(self.portal.iterate(Registry.list_keep_policies))
+        return items(self.portal.iterate(Registry.list_keep_policies))
 
     def list_tokens(self) -> AsyncGenerator[Token]:
         """Iterate over all tokens, in the order of their names."""
-        return _items(self.portal.iterate(Registry.list_tokens))
+        return items(self.portal.iterate(Registry.list_tokens))
 
     def apply_keep_policies(
         self,
@@ -360,7 +309,7 @@ class AsyncioRegistry:
         principal: str = DEFAULT_PRINCIPAL,
     ) -> AsyncGenerator[KeepVerdict]:
         """Let packages go that nothing keeps, and iterate over what the keep policies say about each package."""
-        return _items(
+        return items(
             self.portal.iterate(
                 lambda registry: registry.apply_keep_policies(
                     group, dry_run=dry_run, yes_expire=yes_expire, principal=principal
@@ -370,19 +319,19 @@ class AsyncioRegistry:
 
     def tag_history(self, tag: str) -> AsyncGenerator[HistoryEntry]:
         """Iterate over the history of one tag, in log order."""
-        return _items(self.portal.iterate(lambda registry: registry.tag_history(tag)))
+        return items(self.portal.iterate(lambda registry: registry.tag_history(tag)))
 
     def history(self, package: str | None = None) -> AsyncGenerator[HistoryEntry]:
         """Iterate over the history of one package or of the whole store, in log order."""
-        return _items(self.portal.iterate(lambda registry: registry.history(package)))
+        return items(self.portal.iterate(lambda registry: registry.history(package)))
 
     async def open_package(self, package: str) -> Package:
         """Open a package for reading by paths like those of `pathlib`."""
 
         async def run[T](work: Callable[[], Awaitable[T]]) -> T:
-            return await _answer(lambda: self.portal.submit(lambda _registry: work()))
+            return await answer(lambda: self.portal.submit(lambda _registry: work()))
 
-        opened = await _answer(lambda: self.portal.submit(lambda registry: registry.open_package(package)))
+        opened = await answer(lambda: self.portal.submit(lambda registry: registry.open_package(package)))
         return opened.reached_by(run)
 
     @asynccontextmanager
@@ -391,7 +340,7 @@ class AsyncioRegistry:
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Stream the bytes of one file, or a range of them, in large chunks."""
         entering = self.portal.enter(lambda registry: registry.get_file(package, path, offset=offset, length=length))
-        async with _entered(entering) as chunks:
+        async with entered(entering) as chunks:
             yield chunks
 
     @asynccontextmanager
@@ -418,13 +367,13 @@ class AsyncioRegistry:
                 progress=progress,
             )
         )
-        async with _entered(entering) as chunks:
+        async with entered(entering) as chunks:
             yield chunks
 
     @asynccontextmanager
     async def tail_events(self, since: int = 0) -> AsyncGenerator[AsyncIterator[StoredEvent]]:
         """Stream every event after `since` once and in order, then new events, until the store closes."""
-        async with _entered(self.portal.enter(lambda registry: registry.tail_events(since))) as events:
+        async with entered(self.portal.enter(lambda registry: registry.tail_events(since))) as events:
             yield events
 
 
@@ -446,14 +395,5 @@ async def open_registry(
         The errors of `artifactstore.open_registry`, and `WrongEventLoop` if no asyncio loop runs. A registry that is
         used after the block raises `StoreClosed`.
     """
-    must_be_asyncio()
-    portal = Portal(settings, backend, create=create)
-    opened = portal.start()
-    try:
-        await asyncio.wrap_future(opened)
+    async with opened(lambda: open_in_trio(settings, backend=backend, create=create)) as portal:
         yield AsyncioRegistry(portal)
-    finally:
-        try:
-            await _uncancelled(portal.stop())
-        finally:
-            portal.join()

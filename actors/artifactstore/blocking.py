@@ -13,7 +13,7 @@ such as KeyboardInterrupt, withdraws the call. Progress callbacks run in the sto
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial, update_wrapper
 from itertools import islice
 from pathlib import Path
@@ -22,10 +22,11 @@ from typing import Concatenate, Literal
 import trio
 
 from artifactstore.arguments import checked
+from artifactstore.blocking_calls import ask, entered, items, opened
 from artifactstore.config import Settings
-from artifactstore.host_loop import check_may_block
+from artifactstore.open import open_registry as open_in_trio
 from artifactstore.package_paths import BlockingAccess, BlockingPackage, BlockingPackagePath, Opened
-from artifactstore.portal import Call, Iteration, Portal, snapshot_of
+from artifactstore.portal import Portal, snapshot_of
 from artifactstore.refusals import StoreClosed, WrongProcess
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
@@ -53,38 +54,6 @@ from artifactstore_protocols.token_records import Token
 __all__ = ["BlockingPackage", "BlockingPackagePath", "BlockingRegistry", "open_registry"]
 
 
-def _ask[T](portal: Portal, begin: Callable[[], Call[T]]) -> T:
-    """Wait for an answer. An interrupt withdraws the call, and is raised when no part of the call is running."""
-    if not portal.in_own_thread:  # there, `submit` raises a more specific error
-        check_may_block()
-    call = begin()
-    try:
-        return call.answer.result()
-    finally:
-        call.answer.cancel()
-        call.over.result()
-
-
-def _items[T](portal: Portal, iteration: Iteration[T]) -> Generator[T]:
-    try:
-        while True:
-            try:
-                yield _ask(portal, iteration.step)
-            except StopAsyncIteration:
-                return
-    finally:
-        if (closing := iteration.close()) is not None:
-            closing.over.result()
-
-
-@contextmanager
-def _entered[T](portal: Portal, entering: Iteration[tuple[T, ...]]) -> Generator[Iterator[T]]:
-    """Enter a context manager in the store's thread, yield its items, and leave it with this block."""
-    with closing(_items(portal, entering)) as steps:
-        next(steps)
-        yield (item[0] for item in steps)
-
-
 async def _read_in_thread(source: Iterable[bytes]) -> AsyncGenerator[bytes]:
     """Yield the chunks of an iterable, which may block: a worker thread reads it. Runs in the store's thread."""
     chunks = iter(source)
@@ -101,7 +70,7 @@ def _blocking[**P, R](
     method: Callable[Concatenate[Registry, P], Awaitable[R]],
 ) -> Callable[Concatenate["BlockingRegistry", P], R]:
     def call(self: "BlockingRegistry", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return _ask(self.portal, lambda: self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
+        return ask(self.portal, lambda: self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
 
     # The documentation and, through `__wrapped__`, the signature are those of the `Registry` method.
     return update_wrapper(call, method, assigned=("__name__", "__doc__"))
@@ -113,7 +82,7 @@ class BlockingRegistry:
     Any thread may call it, except one that runs an event loop: there, calls raise `BlocksEventLoop`.
     """
 
-    def __init__(self, portal: Portal) -> None:
+    def __init__(self, portal: Portal[Registry]) -> None:
         self.portal = portal
 
     create_package = _blocking(Registry.create_package)
@@ -190,7 +159,7 @@ class BlockingRegistry:
     ) -> FileRecord:
         """Put one file into an open package. A worker thread reads an iterable, one chunk at a time."""
         reader = source if isinstance(source, Path) else _read_in_thread(source)
-        return _ask(
+        return ask(
             self.portal,
             lambda: self.portal.submit(
                 lambda registry: registry.ingest_file(
@@ -209,7 +178,7 @@ class BlockingRegistry:
 
     def snapshot(self) -> SupervisorSnapshot:
         """Return the current supervision tree."""
-        return _ask(self.portal, lambda: self.portal.submit(snapshot_of))
+        return ask(self.portal, lambda: self.portal.submit(snapshot_of))
 
     def list_packages(
         self,
@@ -221,7 +190,7 @@ class BlockingRegistry:
         limit: int | None = None,
     ) -> Generator[PackageRecord]:
         """Iterate over packages: by default over all, the newest first."""
-        return _items(
+        return items(
             self.portal,
             self.portal.iterate(
                 lambda registry: registry.list_packages(where, sort=sort, reverse=reverse, after=after, limit=limit)
@@ -238,7 +207,7 @@ class BlockingRegistry:
         limit: int | None = None,
     ) -> Generator[FoundEntry]:
         """Iterate over the entries with a path, a name or a content, and their packages: the newest package first."""
-        return _items(
+        return items(
             self.portal,
             self.portal.iterate(
                 lambda registry: registry.find(wanted, packages=packages, reverse=reverse, after=after, limit=limit)
@@ -247,15 +216,15 @@ class BlockingRegistry:
 
     def exported_events(self) -> Generator[bytes]:
         """Iterate over the bytes of the file that `export_events` writes; close the iterator if you stop early."""
-        return _items(self.portal, self.portal.iterate(Registry.exported_events))
+        return items(self.portal, self.portal.iterate(Registry.exported_events))
 
     def list_metadata_schemas(self) -> Generator[MetadataSchema]:
         """Iterate over every version of every metadata schema, in the order of names and versions."""
-        return _items(self.portal, self.portal.iterate(Registry.list_metadata_schemas))
+        return items(self.portal, self.portal.iterate(Registry.list_metadata_schemas))
 
     def list_retention(self, expiring_within: str = "0d") -> Generator[RetainedPackage]:
         """Iterate over the packages whose retention ends within a time."""
-        return _items(self.portal, self.portal.iterate(lambda registry: registry.list_retention(expiring_within)))
+        return items(self.portal, self.portal.iterate(lambda registry: registry.list_retention(expiring_within)))
 
     def expire_packages(
         self,
@@ -273,27 +242,27 @@ class BlockingRegistry:
             abandoned_after=abandoned_after,
             principal=principal,
         )
-        return _items(self.portal, self.portal.iterate(call))
+        return items(self.portal, self.portal.iterate(call))
 
     def list_holds(self, package: str | None = None) -> Generator[Hold]:
         """Iterate over holds."""
-        return _items(self.portal, self.portal.iterate(lambda registry: registry.list_holds(package)))
+        return items(self.portal, self.portal.iterate(lambda registry: registry.list_holds(package)))
 
     def list_tags(self) -> Generator[Tag]:
         """Iterate over all tags, in the order of the names."""
-        return _items(self.portal, self.portal.iterate(Registry.list_tags))
+        return items(self.portal, self.portal.iterate(Registry.list_tags))
 
     def list_retention_classes(self) -> Generator[RetentionClass]:
         """See `Registry.list_retention_classes`."""
-        return _items(self.portal, self.portal.iterate(Registry.list_retention_classes))
+        return items(self.portal, self.portal.iterate(Registry.list_retention_classes))
 
     def list_keep_policies(self) -> Generator[KeepPolicy]:
         """Iterate over all keep policies, in the order of their groups."""
-        return _items(self.portal, self.portal.iterate(Registry.list_keep_policies))
+        return items(self.portal, self.portal.iterate(Registry.list_keep_policies))
 
     def list_tokens(self) -> Generator[Token]:
         """Iterate over all tokens, in the order of their names."""
-        return _items(self.portal, self.portal.iterate(Registry.list_tokens))
+        return items(self.portal, self.portal.iterate(Registry.list_tokens))
 
     def apply_keep_policies(
         self,
@@ -304,7 +273,7 @@ class BlockingRegistry:
         principal: str = DEFAULT_PRINCIPAL,
     ) -> Generator[KeepVerdict]:
         """Let packages go that nothing keeps, and iterate over what the keep policies say about each package."""
-        return _items(
+        return items(
             self.portal,
             self.portal.iterate(
                 lambda registry: registry.apply_keep_policies(
@@ -315,17 +284,17 @@ class BlockingRegistry:
 
     def tag_history(self, tag: str) -> Generator[HistoryEntry]:
         """Iterate over the history of one tag, in log order."""
-        return _items(self.portal, self.portal.iterate(lambda registry: registry.tag_history(tag)))
+        return items(self.portal, self.portal.iterate(lambda registry: registry.tag_history(tag)))
 
     def history(self, package: str | None = None) -> Generator[HistoryEntry]:
         """Iterate over the history of one package or of the whole store, in log order."""
-        return _items(self.portal, self.portal.iterate(lambda registry: registry.history(package)))
+        return items(self.portal, self.portal.iterate(lambda registry: registry.history(package)))
 
     def open_package(self, package: str) -> BlockingPackage:
         """Open a package for reading by paths like those of `pathlib`."""
 
-        def ask[T](work: Callable[[], Awaitable[T]]) -> T:
-            return _ask(self.portal, lambda: self.portal.submit(lambda _registry: work()))
+        def run_there[T](work: Callable[[], Awaitable[T]]) -> T:
+            return ask(self.portal, lambda: self.portal.submit(lambda _registry: work()))
 
         def tell(work: Callable[[], None]) -> None:
             async def run(_registry: Registry) -> None:
@@ -334,9 +303,9 @@ class BlockingRegistry:
             with suppress(StoreClosed, WrongProcess):
                 self.portal.send(run)
 
-        opened = _ask(self.portal, lambda: self.portal.submit(lambda registry: registry.open_package(package))).opened
-        access = BlockingAccess(opened.access.contents, ask, tell)
-        return BlockingPackage(Opened(opened.record, opened.tree, access))
+        found = ask(self.portal, lambda: self.portal.submit(lambda registry: registry.open_package(package))).opened
+        access = BlockingAccess(found.access.contents, run_there, tell)
+        return BlockingPackage(Opened(found.record, found.tree, access))
 
     @contextmanager
     def get_file(
@@ -344,7 +313,7 @@ class BlockingRegistry:
     ) -> Generator[Iterator[bytes]]:
         """Stream the bytes of one file, or a range of them, in large chunks."""
         entering = self.portal.enter(lambda registry: registry.get_file(package, path, offset=offset, length=length))
-        with _entered(self.portal, entering) as chunks:
+        with entered(self.portal, entering) as chunks:
             yield chunks
 
     @contextmanager
@@ -371,13 +340,13 @@ class BlockingRegistry:
                 progress=progress,
             )
         )
-        with _entered(self.portal, entering) as chunks:
+        with entered(self.portal, entering) as chunks:
             yield chunks
 
     @contextmanager
     def tail_events(self, since: int = 0) -> Generator[Iterator[StoredEvent]]:
         """Stream every event after `since` once and in order, then new events, until the store closes."""
-        with _entered(self.portal, self.portal.enter(lambda registry: registry.tail_events(since))) as events:
+        with entered(self.portal, self.portal.enter(lambda registry: registry.tail_events(since))) as events:
             yield events
 
 
@@ -399,14 +368,5 @@ def open_registry(
         The errors of `artifactstore.open_registry`, and `BlocksEventLoop` in a thread that runs an event loop. A
         registry raises `WrongProcess` if it is used after a fork, and `StoreClosed` if it is used after the block.
     """
-    check_may_block()
-    portal = Portal(settings, backend, create=create)
-    opened = portal.start()
-    try:
-        opened.result()
+    with opened(lambda: open_in_trio(settings, backend=backend, create=create)) as portal:
         yield BlockingRegistry(portal)
-    finally:
-        try:
-            portal.stop().result()
-        finally:
-            portal.join()

@@ -8,6 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from artifactstore.client.errors import (
+        AnswerRefused,
+        ApiVersionRefused,
+        NotRemote,
+        ServiceNotReached,
+        ServiceRefused,
+        TokenFileRefused,
+    )
     from artifactstore.database.asyncio_thread import DatabaseClosed
     from artifactstore.database.errors import (
         DatabaseBusy,
@@ -155,6 +163,8 @@ __all__ = [
     "AmbiguousPackage",
     "AnnotationNotFound",
     "AnnotationsChanged",
+    "AnswerRefused",
+    "ApiVersionRefused",
     "ArchiveRefused",
     "ArtifactStoreError",
     "AskCycle",
@@ -209,6 +219,7 @@ __all__ = [
     "NotCanonicalJson",
     "NotEncodable",
     "NotFinalized",
+    "NotRemote",
     "ObjectDamaged",
     "ObjectMissing",
     "ObjectsNotStored",
@@ -248,6 +259,8 @@ __all__ = [
     "SchemaTooNew",
     "SchemaTooOld",
     "SchemaViolated",
+    "ServiceNotReached",
+    "ServiceRefused",
     "SourceChanged",
     "SourceDiffers",
     "SourceError",
@@ -271,6 +284,7 @@ __all__ = [
     "TagNotFound",
     "TagProtected",
     "TargetRefused",
+    "TokenFileRefused",
     "TokenInvalid",
     "TokenNameTaken",
     "TokenNotFound",
@@ -323,6 +337,7 @@ _MODULES = (
     "artifactstore.package_copy.original",
     "artifactstore.ingest.refusals",
     "artifactstore.ingest.archives.refusals",
+    "artifactstore.client.errors",
 )
 """The modules that define the errors. Modules that load fast come first."""
 

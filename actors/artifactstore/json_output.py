@@ -73,7 +73,7 @@ def to_json(value: object) -> Json:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, frozenset):
-        return sorted(cast("frozenset[str]", value))
+        return [to_json(item) for item in sorted(cast("frozenset[str]", value))]
     if isinstance(value, tuple) and (names := getattr(cast("object", value), "_fields", None)):
         return dict(map(_field, cast("Sequence[str]", names), cast("tuple[object, ...]", value)))
     if isinstance(value, Sequence):

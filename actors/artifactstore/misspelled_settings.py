@@ -14,8 +14,8 @@ __all__ = ["OF_COMMANDS", "PREFIX", "suggested_settings", "unknown_variables"]
 PREFIX: Final = "ARTIFACTSTORE_"
 """The prefix of the names of all settings."""
 
-OF_COMMANDS: Final = frozenset({"ARTIFACTSTORE_PROGRESS", "ARTIFACTSTORE_TOKEN"})
-"""Variables that set an option of commands. They are no settings of a store."""
+OF_COMMANDS: Final = frozenset({"ARTIFACTSTORE_PROGRESS", "ARTIFACTSTORE_URL", "ARTIFACTSTORE_TOKEN"})
+"""Variables that commands read. They are no settings of a store."""
 
 _EDITS_MAX: Final = 2
 _SERVICE_LINK: Final = re.compile(

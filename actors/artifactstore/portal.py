@@ -1,4 +1,4 @@
-"""A store in its own thread, for programs that do not run trio.
+"""A store, or the client of one, in its own thread, for programs that do not run trio.
 
 The thread runs trio, and trio runs the store. Calls enter through trio's own entry queue. Results return through
 `concurrent.futures.Future`, which both asyncio and plain threads can wait for. The event loops, policies and signal
@@ -20,11 +20,8 @@ import outcome
 import trio
 from msgspec import Struct, field
 
-from artifactstore.config import Settings
-from artifactstore.open import open_registry
 from artifactstore.refusals import StoreClosed, WaitsForItself, WrongProcess
 from artifactstore.registry import Registry
-from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
 __all__ = ["Call", "Iteration", "Portal", "snapshot_of"]
@@ -44,27 +41,21 @@ class Call[T](Struct, frozen=True, eq=False):
     over: Future[None] = field(default_factory=Future[None])
 
 
-class Portal:
+class Portal[R]:
     """One store in its own thread, for calls from other threads.
 
     Args:
-        settings: settings of the store; by default, those of `Settings.load`.
-        backend: opens the backend for the objects; by default, the settings' local directory.
-        create: whether to create a missing store.
+        opening: opens the store, in that thread.
 
     Attributes:
         iterations: the iterations that have begun. They are finished before the store closes. Only the store's thread
             uses this set.
     """
 
-    def __init__(
-        self, settings: Settings | None, backend: Callable[[], StorageBackend] | None, *, create: bool
-    ) -> None:
-        self._settings = settings
-        self._create = create
-        self._backend = backend
+    def __init__(self, opening: Callable[[], AbstractAsyncContextManager[R]]) -> None:
+        self._opening = opening
         self._process = os.getpid()
-        self._opened, self._ended = Future[Registry](), Future[None]()
+        self._opened, self._ended = Future[R](), Future[None]()
         for future in (self._opened, self._ended):
             future.set_running_or_notify_cancel()  # so that a caller that stops waiting cannot cancel it
         # A finalizer that the garbage collector runs while this thread holds the lock may send something, too.
@@ -77,7 +68,7 @@ class Portal:
         self.iterations: set[Iteration[Any]] = set()
         self._thread = threading.Thread(target=self._run, name="artifactstore", daemon=True)
 
-    def start(self) -> "Future[Registry]":
+    def start(self) -> "Future[R]":
         """Start the thread. Return a future with the registry once the store runs, or with the error of the start."""
         self._thread.start()
         return self._opened
@@ -102,7 +93,7 @@ class Portal:
         """Wait for the thread to exit. This takes microseconds once the future of `stop` is done."""
         self._thread.join()
 
-    def submit[T](self, work: Callable[[Registry], Awaitable[T]], *, step: bool = False) -> Call[T]:
+    def submit[T](self, work: Callable[[R], Awaitable[T]], *, step: bool = False) -> Call[T]:
         """Run `work` in the store's thread, for a caller that waits for the result.
 
         Args:
@@ -123,7 +114,7 @@ class Portal:
         """Return whether this is the store's thread: then the caller is a callback, or a finalizer that runs there."""
         return threading.get_ident() == self._thread.ident
 
-    def send[T](self, work: Callable[[Registry], Awaitable[T]], *, step: bool = False) -> Call[T]:
+    def send[T](self, work: Callable[[R], Awaitable[T]], *, step: bool = False) -> Call[T]:
         """Run `work` like `submit`, but also for a caller in the store's thread, which must not wait for the result."""
         if self._process != os.getpid():
             raise WrongProcess(self._process)
@@ -138,16 +129,16 @@ class Portal:
                 raise StoreClosed from None
         return call
 
-    def iterate[T](self, source: Callable[[Registry], AsyncGenerator[T]]) -> "Iteration[T]":
+    def iterate[T](self, source: Callable[[R], AsyncGenerator[T]]) -> "Iteration[T]":
         """Return an iteration over a generator in the store's thread. Nothing runs before the first step."""
         return Iteration(self, source(self._opened.result()))
 
     def enter[T](
-        self, source: Callable[[Registry], AbstractAsyncContextManager[AsyncIterator[T]]]
+        self, source: Callable[[R], AbstractAsyncContextManager[AsyncIterator[T]]]
     ) -> "Iteration[tuple[T, ...]]":
         """Return an iteration in a context manager. Its first step enters it and gives `()`; later steps give items."""
 
-        async def items(registry: Registry) -> AsyncGenerator[tuple[T, ...]]:
+        async def items(registry: R) -> AsyncGenerator[tuple[T, ...]]:
             async with source(registry) as entered:
                 yield ()
                 async for item in entered:
@@ -155,14 +146,14 @@ class Portal:
 
         return self.iterate(items)
 
-    def _begin[T](self, call: Call[T], work: Callable[[Registry], Awaitable[T]], step: bool) -> None:
+    def _begin[T](self, call: Call[T], work: Callable[[R], Awaitable[T]], step: bool) -> None:
         """Start a call. The store's thread runs this function from the entry queue."""
         if self._calls is None:  # the store ended after an error before this call started
             _settle(call, outcome.Error(StoreClosed()))
         else:
             self._calls.start_soon(self._carry, call, work, step)
 
-    async def _carry[T](self, call: Call[T], work: Callable[[Registry], Awaitable[T]], step: bool) -> None:
+    async def _carry[T](self, call: Call[T], work: Callable[[R], Awaitable[T]], step: bool) -> None:
         """Run a call until it ends or is cancelled, and settle its futures."""
         scope = trio.CancelScope()
         token = trio.lowlevel.current_trio_token()
@@ -207,7 +198,7 @@ class Portal:
             self._token = trio.lowlevel.current_trio_token()
             if self._closing:
                 self._stop.set()
-        async with open_registry(self._settings, backend=self._backend, create=self._create) as registry:
+        async with self._opening() as registry:
             try:
                 async with trio.open_nursery() as self._calls:
                     self._opened.set_result(registry)
@@ -223,7 +214,7 @@ class Portal:
 class Iteration[T]:
     """An asynchronous generator in the store's thread. Its steps and its close never overlap."""
 
-    def __init__(self, portal: Portal, items: AsyncGenerator[T]) -> None:
+    def __init__(self, portal: Portal[Any], items: AsyncGenerator[T]) -> None:
         self._portal = portal
         self._items = items
         self._turn = trio.Lock()

@@ -312,7 +312,7 @@ def test_the_reference_has_every_public_module() -> None:
     # What these name is part of another module's public names.
     modules -= {"__init__", "storage_errors"}
     assert {name.partition(".")[2] for name in shown if name.startswith("artifactstore_protocols.")} == modules
-    ours = {"", ".errors", ".aio", ".blocking", ".supervision", ".testing"}
+    ours = {"", ".errors", ".aio", ".blocking", ".client", ".supervision", ".testing"}
     assert {f"artifactstore{name}" for name in ours} <= shown
 
 

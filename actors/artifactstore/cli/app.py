@@ -32,6 +32,9 @@ file artifactstore.toml here or in a directory above, else var/artifactstore.db 
 create, package copy, migrate, restore, events --import, serve and dev create
 a store.
 
+With ARTIFACTSTORE_URL and without --store, commands that read use the service there, with ARTIFACTSTORE_TOKEN or the
+token that login keeps.
+
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 a difference was found, 70 a stuck service ended itself,
 129 hung up, 130 interrupted, 143 terminated.
 """
@@ -45,6 +48,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "schemas": ("schema",),
         "tags": ("tag",),
         "tokens": ("token",),
+        "service_login": ("login", "logout"),
         "holds": ("hold",),
         "retention": ("retention",),
         "expiring": ("expire", "clock"),

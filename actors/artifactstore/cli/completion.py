@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from itertools import islice
 from typing import Final, NamedTuple, cast
 
+from artifactstore.cli.remote import service_named
 from artifactstore.cli.store_option import named_store
 from artifactstore.config import find_settings
 from artifactstore.places import absolute, is_sqlite_url, sqlite_file
@@ -130,6 +131,8 @@ def added_classes() -> list[str]:
 def _read(find: Callable[[sqlite3.Connection], list[str]], other: str | None = None) -> list[str]:
     try:
         store = named_store() if other is None else other
+        if store is None and service_named() is not None:
+            return []  # no words of a store that the command will not use
         # A shell gives the words as they were typed, before it expands them.
         settings = find_settings(store=None if store is None else os.path.expandvars(store)).settings
         if not is_sqlite_url(url := settings.database_url):

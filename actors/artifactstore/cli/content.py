@@ -34,7 +34,8 @@ from artifactstore.cli.options import (
     selection_of,
 )
 from artifactstore.cli.output import counted, entries_text, progress_bar, say, say_json, say_paths, size_text
-from artifactstore.cli.runner import CONTINUES, check_package, class_named, invoker, on_store, on_trio
+from artifactstore.cli.remote import AnyRegistry
+from artifactstore.cli.runner import CONTINUES, check_package, class_named, invoker, on_either, on_store, on_trio
 from artifactstore.cli.sources import (
     Prefix,
     SkipUnreadable,
@@ -245,12 +246,12 @@ def get(
         raise typer.BadParameter("name a file of the package; `artifactstore tree` lists them", param_hint="PATH")
     target = file_of(output)
 
-    async def work(registry: "Registry") -> None:
+    async def work(registry: AnyRegistry) -> None:
         file = await registry.get_file_record(package, path, follow_links=True)
         async with registry.get_file(file.package_id, file.path) as chunks:
             await deliver(chunks, target, executable=file.executable)
 
-    on_store(work)
+    on_either(work)
 
 
 def manifest(
@@ -265,7 +266,7 @@ def manifest(
     target = file_of(output)
     if output is None and form is Form.CBOR:
         refuse_terminal("CBOR", "--format")
-    payload = on_store(lambda registry: registry.get_manifest_bytes(package, wanted))
+    payload = on_either(lambda registry: registry.get_manifest_bytes(package, wanted))
     on_trio(lambda: deliver(_whole(payload), target))
 
 

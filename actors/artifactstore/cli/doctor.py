@@ -4,6 +4,7 @@ import typer
 
 from artifactstore.cli.options import Json, Quiet
 from artifactstore.cli.output import say, say_json
+from artifactstore.cli.remote import check_local
 from artifactstore.cli.runner import EXIT_FAILED, NonzeroExit
 from artifactstore.cli.store_option import named_store
 
@@ -15,6 +16,7 @@ def doctor(*, json: Json = False, _quiet: Quiet = False) -> None:
     from artifactstore.doctor import CHECKS, examine, inspect_store  # noqa: PLC0415 - it loads what a store needs
     from artifactstore.json_output import to_json  # noqa: PLC0415
 
+    check_local()
     inspection = inspect_store(store=named_store())
     found = examine(inspection)
     if json:

@@ -75,6 +75,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "artifactstore token create ci-2026 --scope read --scope write --packages 'nightly-*' --expires 90d",
             "artifactstore token create backup-admin --scope admin --expires never",
         ),
+        "login": (
+            "artifactstore login https://store.example.org",
+            "pass show artifactstore | artifactstore login https://store.example.org",
+        ),
+        "logout": ("artifactstore logout https://store.example.org",),
         "token list": ("artifactstore token list", "artifactstore token list --json | jq -r .name"),
         "token revoke": ("artifactstore token revoke ci-2026 --reason 'it was in a log'",),
         "hold place": ("artifactstore hold place 0199c0de-7c6b-7000-8000-000000000001 --reason 'customer case 4711'",),

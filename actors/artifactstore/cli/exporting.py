@@ -15,7 +15,8 @@ from artifactstore.cli.destination import deliver, file_of, refuse_terminal
 from artifactstore.cli.line_files import lines_in
 from artifactstore.cli.options import Json, Progress, Quiet, complete_packages
 from artifactstore.cli.output import counted, entries_text, note, progress_bar, say, say_json, size_text
-from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, NonzeroExit, on_store
+from artifactstore.cli.remote import AnyRegistry
+from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, NonzeroExit, on_either
 from artifactstore.cli.targets import say_limits
 from artifactstore.json_output import to_json
 from artifactstore.refusals import ExportIncomplete
@@ -28,7 +29,6 @@ from artifactstore_protocols.records import ExportReport, RefusedFile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from artifactstore.registry import Registry
 
 __all__ = ["export"]
 
@@ -130,7 +130,7 @@ def _to_directory(
 ) -> None:
     with progress_bar("export") as progress:
 
-        async def work(registry: "Registry") -> ExportReport:
+        async def work(registry: AnyRegistry) -> ExportReport:
             try:
                 return await registry.export_package(
                     package,
@@ -146,7 +146,7 @@ def _to_directory(
             except ExportIncomplete as incomplete:
                 return incomplete.report
 
-        report = on_store(work, interrupted=f"what was written is kept; {CONTINUES}")
+        report = on_either(work, interrupted=f"what was written is kept; {CONTINUES}")
     if json:
         say_json(to_json(report))
     else:
@@ -199,7 +199,7 @@ def _to_archive(package: str, target: Path, choice: ExportChoice, form: ArchiveF
 
     with progress_bar("export") as progress:
 
-        async def work(registry: "Registry") -> tuple[str, ...]:
+        async def work(registry: AnyRegistry) -> tuple[str, ...]:
             record = await registry.get_package(package)
             streaming = registry.export_archive(
                 record.package_id,
@@ -217,7 +217,7 @@ def _to_archive(package: str, target: Path, choice: ExportChoice, form: ArchiveF
             entries = await registry.list_files(record.package_id)
             return choose_entries(record.package_id, entries, choice).vanished
 
-        vanished = on_store(work, interrupted="the archive is not complete; run the same command again")
+        vanished = on_either(work, interrupted="the archive is not complete; run the same command again")
     if vanished:
         note(_vanished_text(vanished))
     if json:

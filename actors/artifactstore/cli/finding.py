@@ -12,14 +12,14 @@ from artifactstore.cli.finding_hints import no_entry_hint, no_package_hint
 from artifactstore.cli.metadata_options import metadata_of
 from artifactstore.cli.options import Json, complete_names, complete_packages, complete_retention, complete_tags
 from artifactstore.cli.output import PAGE_BYTES, counted, flush_output, note, say, say_json, size_text
-from artifactstore.cli.runner import on_store
+from artifactstore.cli.remote import AnyRegistry
+from artifactstore.cli.runner import on_either
 from artifactstore.cli.table import ID, Column, Table, terminal_width
 from artifactstore.json_output import to_json
 from artifactstore_protocols.moments import age_text, moment_after
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter
 
 if TYPE_CHECKING:
-    from artifactstore.registry import Registry
     from artifactstore_protocols.records import FoundEntry, PackageRecord
 
 __all__ = ["list_packages", "register"]
@@ -114,13 +114,13 @@ def list_packages(
         has=tuple(has or ()),
     )
 
-    async def work(registry: "Registry") -> None:
+    async def work(registry: AnyRegistry) -> None:
         found = registry.list_packages(where, sort=sort, reverse=reverse, after=after, limit=_one_more(limit))
         number = await _say_all(found, _PACKAGE_COLUMNS, _package_texts, _continue_after, limit=limit, json=json)
         if not (number or json or after) and where != ALL:
             note(await no_package_hint(registry, where))
 
-    on_store(work)
+    on_either(work)
 
 
 def _continue_after(last: "PackageRecord") -> str:
@@ -205,13 +205,13 @@ def find(
         name=package, tag=tag, since_us=_moment(since, end=False), until_us=_moment(until, end=True)
     )
 
-    async def work(registry: "Registry") -> None:
+    async def work(registry: AnyRegistry) -> None:
         found = registry.find(wanted, packages=packages, reverse=reverse, after=after, limit=_one_more(limit))
         number = await _say_all(found, _ENTRY_COLUMNS, _entry_texts, _continue_after_entry, limit=limit, json=json)
         if not (number or json or after):
             note(await no_entry_hint(registry, wanted, packages))
 
-    on_store(work)
+    on_either(work)
 
 
 _DIGEST_CHARACTERS = 12

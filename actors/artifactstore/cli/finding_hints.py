@@ -2,15 +2,13 @@
 
 import shlex
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec.structs import replace
 
+from artifactstore.cli.remote import AnyRegistry
 from artifactstore_protocols.metadata import pair_text
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter
-
-if TYPE_CHECKING:
-    from artifactstore.registry import Registry
 
 __all__ = ["no_entry_hint", "no_package_hint"]
 
@@ -18,7 +16,7 @@ _CI: Final = "ci."
 _SPECIAL: Final = frozenset("*?[\\")
 
 
-async def no_package_hint(registry: "Registry", where: PackageFilter) -> str:
+async def no_package_hint(registry: AnyRegistry, where: PackageFilter) -> str:
     """Return what to tell about a list of packages that is empty."""
     if (hint := _backwards(where)) is not None:
         return hint
@@ -32,7 +30,7 @@ async def no_package_hint(registry: "Registry", where: PackageFilter) -> str:
     return "no package matches all conditions"
 
 
-async def no_entry_hint(registry: "Registry", wanted: EntryFilter, packages: PackageFilter) -> str:
+async def no_entry_hint(registry: AnyRegistry, wanted: EntryFilter, packages: PackageFilter) -> str:
     """Return what to tell about a search for entries that found nothing."""
     if (hint := _backwards(packages)) is not None:
         return hint
@@ -53,6 +51,6 @@ def _backwards(where: PackageFilter) -> str | None:
     return None
 
 
-async def _has_package(registry: "Registry", where: PackageFilter) -> bool:
+async def _has_package(registry: AnyRegistry, where: PackageFilter) -> bool:
     async with aclosing(registry.list_packages(where, limit=1)) as found:
         return bool([each async for each in found])

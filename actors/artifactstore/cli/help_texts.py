@@ -68,6 +68,11 @@ Wherever a package is named, tag:TAG then names this one.""",
 
 stdout has the secret alone. The store keeps only a digest of it. No scope includes another one. A name is never
 used again. In the GLOB of a name, * is any text; quote it.""",
+        "login": """Check a token with a service, and keep it for later commands.
+
+Reads the token from stdin. Commands use it if ARTIFACTSTORE_URL names the service. It is kept in a file that only you
+can read: artifactstore/tokens.json in $XDG_CONFIG_HOME or ~/.config.""",
+        "logout": "Forget the token of a service. It stays valid until it expires or is revoked.",
         "token list": "List all tokens, without their secrets.",
         "token revoke": "Revoke a token at once and for good.",
         "hold place": """Keep packages from deletion and expiry until it is released.

@@ -7,7 +7,8 @@ import typer
 
 from artifactstore.cli.options import Ids, Json, Quiet, Reason, complete_packages
 from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
-from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
+from artifactstore.cli.remote import AnyRegistry
+from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_either, on_store
 from artifactstore.json_output import to_json
 from artifactstore_protocols.moments import time_text
 
@@ -54,13 +55,13 @@ def list_holds(
 ) -> None:
     """Run `artifactstore hold list`."""
 
-    async def work(registry: "Registry") -> None:
+    async def work(registry: AnyRegistry) -> None:
         async with aclosing(registry.list_holds(package)) as holds:
             async for each in holds:
                 _say_hold(each, json=json)
                 await flush_output(least_bytes=PAGE_BYTES)
 
-    on_store(work)
+    on_either(work)
 
 
 def _say_hold(hold: "Hold", *, json: bool) -> None:

@@ -6,7 +6,8 @@ import typer
 
 from artifactstore.cli.options import FirstPackage, Json, Package, SecondPackage, check_no_subtree, complete_paths
 from artifactstore.cli.output import say, say_json, size_text
-from artifactstore.cli.runner import EXIT_DIFFERENT, NonzeroExit, on_store
+from artifactstore.cli.remote import AnyRegistry
+from artifactstore.cli.runner import EXIT_DIFFERENT, NonzeroExit, on_either
 from artifactstore.json_output import to_json
 from artifactstore.refusals import FileNotInPackage
 from artifactstore_protocols.paths import path_key, without_dot
@@ -14,7 +15,6 @@ from artifactstore_protocols.paths import path_key, without_dot
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from artifactstore.registry import Registry
     from artifactstore_protocols.records import DirectoryItem, EntryChange, FileRecord
 
 __all__ = ["register"]
@@ -38,7 +38,7 @@ def ls(
 ) -> None:
     """Run `artifactstore ls`."""
     check_no_subtree(package, "ls")
-    for item in on_store(lambda registry: registry.list_directory(package, path)):
+    for item in on_either(lambda registry: registry.list_directory(package, path)):
         if json:
             say_json(to_json(item))
         else:
@@ -63,7 +63,7 @@ def tree(package: Package, path: _Path = "", *, json: Json = False) -> None:
     """Run `artifactstore tree`."""
     check_no_subtree(package, "tree")
 
-    async def work(registry: "Registry") -> "Sequence[FileRecord]":
+    async def work(registry: AnyRegistry) -> "Sequence[FileRecord]":
         found = await registry.get_package(package)
         top = path_key(without_dot(path).rstrip("/"))
         entries = await registry.list_files(found.package_id)
@@ -72,7 +72,7 @@ def tree(package: Package, path: _Path = "", *, json: Json = False) -> None:
             raise FileNotInPackage(found.package_id, path)
         return below
 
-    entries = on_store(work)
+    entries = on_either(work)
     if json:
         for entry in entries:
             say_json(to_json(entry))
@@ -113,7 +113,7 @@ def diff(
     from artifactstore.config import find_settings  # noqa: PLC0415 - commands without settings must start fast
 
     other = None if store_b is None else find_settings(store=store_b).settings
-    changes = on_store(lambda registry: registry.diff_packages(before, after, other=other))
+    changes = on_either(lambda registry: registry.diff_packages(before, after, other=other))
     for change in () if summary else changes:
         if json:
             say_json(to_json(change))

@@ -16,14 +16,15 @@ from artifactstore.cli.output import (
     say,
     say_json,
 )
-from artifactstore.cli.runner import EXIT_DIFFERENT, NonzeroExit, on_store
+from artifactstore.cli.remote import AnyRegistry
+from artifactstore.cli.runner import EXIT_DIFFERENT, NonzeroExit, on_either, on_store
 from artifactstore.cli.transfer import export_events, import_events
 from artifactstore.json_output import event_to_json, replay_to_json, to_json
 from artifactstore_protocols.events import SEQUENCE_MAX
 from artifactstore_protocols.moments import time_text
+from artifactstore_protocols.records import ShownEvent
 
 if TYPE_CHECKING:
-    from artifactstore.registry import Registry
     from artifactstore_protocols.events import StoredEvent
 
 __all__ = ["register"]
@@ -83,14 +84,14 @@ def events(
 
 
 def _print_events(since: int, *, follow: bool, json: bool) -> None:
-    def show(stored: "StoredEvent") -> None:
+    def show(stored: "StoredEvent | ShownEvent") -> None:
         if json:
-            say_json(event_to_json(stored))
+            say_json(to_json(stored) if isinstance(stored, ShownEvent) else event_to_json(stored))
         else:
-            event = stored.event
+            event = stored if isinstance(stored, ShownEvent) else stored.event
             say(f"{stored.sequence:>8}  {time_text(event.recorded_at_us)}  {event.type:24}  {event.subject}")
 
-    async def work(registry: "Registry") -> None:
+    async def work(registry: AnyRegistry) -> None:
         if follow:
             async with registry.tail_events(since) as tail:
                 async for stored in tail:
@@ -104,13 +105,13 @@ def _print_events(since: int, *, follow: bool, json: bool) -> None:
                 await flush_output(least_bytes=PAGE_BYTES)
             after = page[-1].sequence
 
-    on_store(work)
+    on_either(work)
 
 
 def history(package: OptionalPackage = None, *, json: Json = False) -> None:
     """Run `artifactstore history`."""
 
-    async def work(registry: "Registry") -> None:
+    async def work(registry: AnyRegistry) -> None:
         async with aclosing(registry.history(package)) as entries:
             async for entry in entries:
                 if json:
@@ -119,7 +120,7 @@ def history(package: OptionalPackage = None, *, json: Json = False) -> None:
                     say(f"{time_text(entry.recorded_at_us)}  {entry.principal}  {entry.subject}  {entry.detail}")
                 await flush_output(least_bytes=PAGE_BYTES)
 
-    on_store(work)
+    on_either(work)
 
 
 def register(app: typer.Typer) -> None:

@@ -41,7 +41,8 @@ from artifactstore.cli.output import (
     size_text,
 )
 from artifactstore.cli.package_text import package_fields
-from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, class_named, invoker, on_store
+from artifactstore.cli.remote import AnyRegistry
+from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, class_named, invoker, on_either, on_store
 from artifactstore.cli.sources import (
     STDIN,
     Prefix,
@@ -219,11 +220,11 @@ def finalize(package: OpenPackage, *, json: Json = False, _quiet: Quiet = False)
 def show(package: Package, *, json: Json = False) -> None:
     """Run `artifactstore package show`."""
 
-    async def work(registry: "Registry") -> tuple[PackageRecord, Sequence[FileRecord]]:
+    async def work(registry: AnyRegistry) -> tuple[PackageRecord, Sequence[FileRecord]]:
         record = await registry.get_package(package)
         return record, () if record.is_gone else await registry.list_files(record.package_id)
 
-    record, entries = on_store(work)
+    record, entries = on_either(work)
     shown = cast("Mapping[str, JsonValue]", to_json(record))
     if json:
         say_json({**shown, "file_list": to_json(entries)})

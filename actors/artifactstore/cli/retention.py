@@ -9,7 +9,7 @@ from artifactstore.cli.keep_policies import policy_commands
 from artifactstore.cli.options import Json, Key, Package, Quiet, complete_packages, complete_retention
 from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
 from artifactstore.cli.retention_classes import class_commands
-from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
+from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_either, on_store
 from artifactstore.json_output import to_json
 from artifactstore_protocols.life_cycle import RETENTION_ENDED
 from artifactstore_protocols.moments import time_text
@@ -88,7 +88,7 @@ def list_retention(
 
 def explain(package: Package, *, json: Json = False) -> None:
     """Run `artifactstore retention explain`."""
-    report = on_store(lambda registry: registry.explain_retention(package))
+    report = on_either(lambda registry: registry.explain_retention(package))
     if json:
         say_json(to_json(report))
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from artifactstore import signals
 from artifactstore.cli.output import output_held
+from artifactstore.cli.remote import AnyRegistry, check_local, on_service, service_named
 from artifactstore.cli.store_option import named_store
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.retention import RETENTION_CLASSES, UnknownRetentionClass
@@ -30,6 +31,7 @@ __all__ = [
     "class_named",
     "invoker",
     "logged",
+    "on_either",
     "on_store",
     "on_trio",
     "preview",
@@ -88,6 +90,15 @@ def on_store[T](
         return on_trio(lambda: on_registry(settings), interrupted=interrupted)
 
 
+def on_either[T](work: Callable[[AnyRegistry], Awaitable[T]], *, interrupted: str = "") -> T:
+    """Call `work` with the service that `ARTIFACTSTORE_URL` names, or with the configured store. See `on_store`."""
+    url = service_named()
+    if url is None:
+        return on_store(work, interrupted=interrupted)
+    with logged(needs_store=False):
+        return on_trio(lambda: on_service(url, work), interrupted=interrupted)
+
+
 def on_trio[T](work: Callable[[], Awaitable[T]], *, interrupted: str = "") -> T:
     """Run `work` under trio until it ends or a signal arrives, and return its result.
 
@@ -144,12 +155,18 @@ def preview(tree: "SourceTree") -> "IngestPreview":
 
 
 @contextmanager
-def logged() -> "Generator[Settings]":
+def logged(*, needs_store: bool = True) -> "Generator[Settings]":
     """Read the settings, and write log messages of the block to stderr as part of one request.
+
+    Args:
+        needs_store: whether the block uses the store of these settings.
 
     Raises:
         InvalidValue: a setting is invalid.
+        NotRemote: it needs a store, and commands use a service.
     """
+    if needs_store:
+        check_local()
     from artifactstore.cli.logging_setup import logging_to, passwords_in  # noqa: PLC0415 - it loads actors, as above
     from artifactstore.config import find_settings  # noqa: PLC0415
     from artifactstore.supervision.requests import request_named  # noqa: PLC0415

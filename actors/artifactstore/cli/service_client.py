@@ -26,7 +26,7 @@ from artifactstore.json_output import Json
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.tokens import Secret
 
-__all__ = ["ServiceRefused", "ServiceUnreachable", "ask_service", "ask_tree"]
+__all__ = ["ServiceUnreachable", "TokenNeeded", "ask_service", "ask_tree"]
 
 _TIMEOUT_S = 10
 """Limit for the whole answer, in seconds."""
@@ -48,7 +48,7 @@ class ServiceUnreachable(ArtifactStoreError):
     template = "no report from {self.url}: {self.reason}; is the service running there?"
 
 
-class ServiceRefused(ArtifactStoreError):
+class TokenNeeded(ArtifactStoreError):
     """The service at the URL gives no answer to this client, for lack of a token that allows it."""
 
     url: str
@@ -119,7 +119,7 @@ def ask_service(url: str, token: Secret | None = None) -> Mapping[str, Json]:
 
     Raises:
         ServiceUnreachable: nothing answers at the URL, or it is not an artifactstore service.
-        ServiceRefused: it refuses the token, or asks for one.
+        TokenNeeded: it refuses the token, or asks for one.
     """
     return _get(url, "/health", _Report, token)
 
@@ -141,7 +141,7 @@ def _get(url: str, path: str, shown: type[_Report | _Tree], token: Secret | None
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise ServiceUnreachable(target, _reason(error)) from error
     if status in _REFUSALS:
-        raise ServiceRefused(target, _refusal(status, body))
+        raise TokenNeeded(target, _refusal(status, body))
     if status not in _ANSWERS:
         raise ServiceUnreachable(target, f"it answers HTTP {status}")
     try:

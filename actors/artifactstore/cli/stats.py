@@ -6,12 +6,12 @@ import typer
 
 from artifactstore.cli.options import Json
 from artifactstore.cli.output import say, say_json
-from artifactstore.cli.runner import on_store
+from artifactstore.cli.remote import AnyRegistry
+from artifactstore.cli.runner import on_either
 from artifactstore.json_output import to_json
 from artifactstore.stats_text import stats_lines
 
 if TYPE_CHECKING:
-    from artifactstore.registry import Registry
     from artifactstore_protocols.store_stats import StoreStats
 
 __all__ = ["register"]
@@ -20,12 +20,12 @@ __all__ = ["register"]
 def stats(*, json: Json = False) -> None:
     """Run `artifactstore stats`."""
 
-    async def read(registry: "Registry") -> "StoreStats":
+    async def read(registry: AnyRegistry) -> "StoreStats":
         return await registry.stats()
 
     from artifactstore.ids import now_us  # noqa: PLC0415 - it loads trio, which `--help` does not need
 
-    found = on_store(read)
+    found = on_either(read)
     if json:
         say_json(to_json(found))
         return

@@ -7,7 +7,8 @@ import typer
 
 from artifactstore.cli.options import Json, Package, Quiet, complete_tags
 from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
-from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
+from artifactstore.cli.remote import AnyRegistry
+from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_either, on_store
 from artifactstore.cli.table import ID, Column, Table, terminal_width
 from artifactstore.json_output import to_json
 from artifactstore_protocols.moments import time_text
@@ -63,11 +64,11 @@ def delete(tag: _Tag, *, json: Json = False, _quiet: Quiet = False) -> None:
 def show(tag: _Tag, *, json: Json = False) -> None:
     """Run `artifactstore tag show`."""
 
-    async def work(registry: "Registry") -> "tuple[Tag, PackageRecord]":
+    async def work(registry: AnyRegistry) -> "tuple[Tag, PackageRecord]":
         found = await registry.get_tag(tag)
         return found, await registry.get_package(found.package_id)
 
-    found, package = on_store(work)
+    found, package = on_either(work)
     if json:
         say_json(to_json(found))
         return
@@ -80,7 +81,7 @@ def show(tag: _Tag, *, json: Json = False) -> None:
 def list_tags(*, json: Json = False) -> None:
     """Run `artifactstore tag list`."""
 
-    async def work(registry: "Registry") -> None:
+    async def work(registry: AnyRegistry) -> None:
         table = Table(_COLUMNS, terminal_width())
         header = table.header()
         async with aclosing(registry.list_tags()) as tags:
@@ -94,7 +95,7 @@ def list_tags(*, json: Json = False) -> None:
                     header = []
                 await flush_output(least_bytes=PAGE_BYTES)
 
-    on_store(work)
+    on_either(work)
 
 
 def log(tag: _Tag, *, json: Json = False) -> None:

@@ -40,6 +40,7 @@ from artifactstore_protocols.records.retention import (
     RetainedPackage,
     RetentionReport,
 )
+from artifactstore_protocols.records.shown_events import ShownEvent
 from artifactstore_protocols.records.transfer import (
     BackupCheck,
     BackupReport,
@@ -87,6 +88,7 @@ __all__ = [
     "RestoreReport",
     "RetainedPackage",
     "RetentionReport",
+    "ShownEvent",
     "Tag",
     "TargetLimit",
     "TransferProgress",

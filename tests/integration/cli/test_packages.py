@@ -228,6 +228,7 @@ COMMANDS = [
     *(("retention", "class", step) for step in ("add", "list")),
     *(("tag", step) for step in ("set", "delete", "show", "list", "log")),
     *(("token", step) for step in ("create", "list", "revoke")),
+    *((command,) for command in ("login", "logout")),
 ]
 GROUPS = [
     *(("package",), ("schema",), ("tag",), ("token",), ("hold",), ("clock",)),

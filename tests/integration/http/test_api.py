@@ -598,7 +598,7 @@ async def test_a_search_finds_entries_of_the_packages_of_the_token_page_by_page(
         assert found == expected, query
     everything = (await filled.ask("/v1/entries?path=**", "all")).json
     assert len(everything["items"]) == 4
-    for wrong in ("", "?path=**&after=x", "?path=**&after=1/..", "?name=a%2Fb"):
+    for wrong in ("", "?path=**&after=x", "?path=**&after=x/y", "?name=a%2Fb"):
         assert (await filled.ask(f"/v1/entries{wrong}", "read")).status == 400, wrong
 
 

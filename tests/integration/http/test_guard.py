@@ -16,6 +16,7 @@ from artifactstore.http.api.table import ROUTES
 from artifactstore.http.listening import Listening
 from artifactstore.http.peers import Peers, parse_proxies, parse_public_url
 from artifactstore.http.sessions import login_grant
+from artifactstore.ids import new_id
 from artifactstore_protocols.tokens import SCOPES, make_secret
 from documents import ROOT, named
 from integration.http.described import bearer, path_of
@@ -23,7 +24,7 @@ from integration.http.serving import GUARD_S, Answer, Service, ask, connect, rea
 from integration.registry.samples import add
 
 MANUAL = ROOT / "docs" / "how-to" / "service-access.md"
-INSIDE = {"package": "a-1", "tag": "on-a", "path": "x/y.txt"}
+INSIDE = {"package": "a-1", "tag": "on-a", "path": "x/y.txt", "hold": new_id(), "upload": new_id()}
 PAGES = {"/": "admin", "/events/stream": "admin", "/nothing": "admin", "/metrics": "monitor", "/tree": "monitor"}
 OPEN = ["/livez", "/readyz", "/health", "/login", "/page/page.css", "/page/page.js", "/page/login.js"]
 HOUR_US = 3_600_000_000

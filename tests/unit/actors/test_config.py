@@ -272,7 +272,7 @@ def test_a_variable_that_is_nearly_a_setting_is_refused_with_the_right_one(name:
 
 
 UNKNOWN = [
-    "ARTIFACTSTORE_URL",
+    "ARTIFACTSTORE_BIND",
     "ARTIFACTSTORE_VERSION",
     "ARTIFACTSTORE_IMAGE_TAG",
     "ARTIFACTSTORE_DATABASE_USER",

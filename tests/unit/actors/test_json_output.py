@@ -113,6 +113,7 @@ def test_entries_and_objects_are_shown_by_the_names_of_their_fields() -> None:
                 "restore_status": "not_required",
             }
         ],
+        "condemned": [],
     }
     assert (entries["payload"]["package_id"], entries["payload"]["replaced"]) == (package_id_of(1), ["a"])
     assert entries["payload"]["entries"] == [

@@ -12,6 +12,9 @@ import pytest
 from artifactstore import Package, PackagePath, Registry, aio, blocking, open_registry
 from artifactstore.aio import AsyncioRegistry
 from artifactstore.blocking import BlockingPackage, BlockingPackagePath, BlockingRegistry
+from artifactstore.client import RemoteRegistry
+from artifactstore.client.aio import AsyncioRemoteRegistry
+from artifactstore.client.blocking import BlockingRemoteRegistry
 from public_methods import public_methods
 
 FACES = {"aio": AsyncioRegistry, "blocking": BlockingRegistry}
@@ -64,6 +67,32 @@ def test_a_method_has_the_same_shape_everywhere(face: str, name: str) -> None:
     assert same.__doc__
     awaited = inspect.iscoroutinefunction(original) or name in AT_ONCE_IN_TRIO
     assert inspect.iscoroutinefunction(same) == (awaited and face == "aio")
+
+
+REMOTE_FACES = {"aio": AsyncioRemoteRegistry, "blocking": BlockingRemoteRegistry}
+ONLY_REMOTE = {"check_connection"}
+
+
+def test_a_client_has_methods_of_the_registry_with_their_shapes() -> None:
+    """Its events are as JSON shows them, so they are another record."""
+    offered = public_methods(RemoteRegistry)
+    assert offered.keys() - public_methods(Registry).keys() == ONLY_REMOTE
+    for name in offered.keys() - ONLY_REMOTE:
+        original, same = shape(public_methods(Registry)[name]), shape(offered[name])
+        assert same[:-1] == original[:-1], name
+        assert str(same[-1]).replace("records.shown_events.ShownEvent", "events.StoredEvent") == str(original[-1]), name
+
+
+@pytest.mark.parametrize("face", REMOTE_FACES)
+def test_a_face_of_the_client_has_its_methods_with_their_shapes(face: str) -> None:
+    originals, offered = public_methods(RemoteRegistry), public_methods(REMOTE_FACES[face])
+    assert offered.keys() == originals.keys()
+    for name, same in offered.items():
+        assert shape(same) == shape(originals[name]), name
+        assert manner(same) == manner(originals[name]), name
+        assert same.__doc__
+        awaited = inspect.iscoroutinefunction(originals[name])
+        assert inspect.iscoroutinefunction(same) == (awaited and face == "aio"), name
 
 
 def test_blocks_and_iterations_are_told_apart() -> None:

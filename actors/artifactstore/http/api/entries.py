@@ -115,4 +115,4 @@ def _position(cursor: str) -> tuple[int, str]:
     sequence = parse_sequence(number)
     if sequence is None or not slash:
         raise InvalidValue("after", cursor[:60], "give `next` of the page before")
-    return sequence, path_key(check_path(path))
+    return sequence, path_key(path)

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Annotated, Final, NamedTuple, cast
 
 import trio
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from artifactstore.environment import in_thread
 from artifactstore.http.api.model import EVENT_STREAM, JSON_LINES, Call, FreshQuery, RawReply
@@ -27,7 +27,7 @@ from artifactstore_protocols.events import SEQUENCE_MAX, StoredEvent, parse_sequ
 from artifactstore_protocols.ids import is_id
 from artifactstore_protocols.packages import PackageNotFound
 
-__all__ = ["LINES_MAX", "RECHECK_S", "Event", "EventsQuery", "list_events"]
+__all__ = ["LINES_MAX", "RECHECK_S", "EventsQuery", "list_events"]
 
 _PAGE: Final = 500
 _NAMES_KEPT: Final = 1000
@@ -58,28 +58,6 @@ class EventsQuery(FreshQuery, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[
         int, Meta(ge=1, le=10_000, description="The most events of an answer in JSON Lines; a stream has no end.")
     ] = 1000
-
-
-class Event(Struct, frozen=True):
-    """An event of the log.
-
-    Attributes:
-        sequence: its sequence.
-        event_id: its id.
-        type: its type, such as `v1.package.finalized`.
-        subject: what it is about.
-        principal: who caused it.
-        recorded_at_us: when it was recorded.
-        payload: what it says; the fields depend on its type. Of a manifest, the package and its provenance.
-    """
-
-    sequence: int
-    event_id: str
-    type: str
-    subject: str
-    principal: str
-    recorded_at_us: int
-    payload: object
 
 
 async def list_events(call: Call, query: EventsQuery) -> RawReply:

@@ -8,7 +8,7 @@ from artifactstore.http.api.model import ANY, CBOR, EVENT_STREAM, JSON, JSON_LIN
 from artifactstore.http.api.pushing import PUSH_ROUTES
 from artifactstore.http.api.upload_table import UPLOAD_ROUTES
 from artifactstore.http.api.write_table import WRITE_ROUTES
-from artifactstore_protocols.records import FileRecord, PackageRecord, RetentionReport, Tag
+from artifactstore_protocols.records import FileRecord, PackageRecord, RetentionReport, ShownEvent, Tag
 from artifactstore_protocols.store_stats import StoreStats
 
 __all__ = ["ROUTES"]
@@ -143,7 +143,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         summary="Read events of the log: those that there are as JSON Lines, or all that come as server-sent events.",
         handler=events.list_events,
         query=events.EventsQuery,
-        answers={JSON_LINES: events.Event, EVENT_STREAM: str},
+        answers={JSON_LINES: ShownEvent, EVENT_STREAM: str},
         headers={"Last-Event-ID": "The id of the last event that a client received; in place of `after`."},
         errors={
             HTTPStatus.SERVICE_UNAVAILABLE: "As many answers with events are sent as may be, or the database is down."
