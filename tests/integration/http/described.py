@@ -56,7 +56,7 @@ class Described:
 
     def check(self, answer: Answer, target: str, method: str) -> None:
         """Compare an answer with the document."""
-        media_type = answer.headers.get("content-type", "")
+        media_type = answer.headers.get("content-type", "").partition(";")[0]
         operation = self._operation(target.partition("?")[0], method)
         if operation is None:  # no path of the document, or no method of it
             assert answer.status in {401, 404, 405}, answer

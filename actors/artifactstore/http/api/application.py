@@ -2,6 +2,7 @@
 
 A request without a valid token learns nothing, not even which paths there are. What a token may not read is answered as
 if it were not there. Requests for other paths go to the application behind this one.
+An error of a page is a page for those who prefer one.
 """
 
 import logging
@@ -21,8 +22,9 @@ from artifactstore.http.api.freshness import wait_for_sequence
 from artifactstore.http.api.model import JSON, Answer, Call, FreshQuery, Reply, Route
 from artifactstore.http.api.negotiation import preferred
 from artifactstore.http.api.openapi import document
+from artifactstore.http.api.pages.html import HTML, PAGE_HEADERS, error_page
 from artifactstore.http.api.problems import INTERNAL_DETAIL, Problem, problem_of
-from artifactstore.http.api.routing import OPENAPI_PATH, is_of_api, match, openapi_path, raw_path
+from artifactstore.http.api.routing import OPENAPI_PATH, is_of_api, is_page, match, openapi_path, raw_path
 from artifactstore.http.metrics import RequestCounts
 from artifactstore.http.problems import PROBLEM_TYPE
 from artifactstore.http.shortcut import HEADERS, Application, Receive, Scope, Send
@@ -58,7 +60,7 @@ type Identify = Callable[[Registry, str], Awaitable[Grant]]
 
 
 class Api:
-    """The application that answers what is below `/v1`, and `/openapi.json`.
+    """The application that answers what is below `/v1`, `/openapi.json`, and the pages of packages and of the log.
 
     Args:
         application: answers requests for all other paths.
@@ -87,8 +89,8 @@ class Api:
         self._document = f"{json_text(document(routes))}\n".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for the API; pass any other to the application."""
-        if scope["type"] != "http" or not is_of_api(scope["path"]):
+        """Answer a request for the API or a page of it; pass any other to the application."""
+        if scope["type"] != "http" or not (is_of_api(scope["path"]) or is_page(scope["path"])):
             await self._application(scope, receive, send)
             return
         counted = _Counted(send)
@@ -297,7 +299,10 @@ async def _refuse(scope: Scope, send: _Counted, problem: Problem) -> None:
         fields["WWW-Authenticate"] = f"{_CHALLENGE}{error}"
     elif problem.code == "scope_missing":
         fields["WWW-Authenticate"] = f'{_CHALLENGE}, error="insufficient_scope"'
-    await _send(scope, send, problem.status, PROBLEM_TYPE, problem.body, fields)
+    if is_page(scope["path"]) and preferred(_headers(scope).get("accept"), (PROBLEM_TYPE, HTML)) == HTML:
+        await _send(scope, send, problem.status, HTML, error_page(problem), {**fields, **PAGE_HEADERS})
+    else:
+        await _send(scope, send, problem.status, PROBLEM_TYPE, problem.body, fields)
 
 
 async def _send(

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from artifactstore.http.api import content, entries, events, packages, tags, totals
 from artifactstore.http.api.model import ANY, CBOR, EVENT_STREAM, JSON, JSON_LINES, FreshQuery, Route
+from artifactstore.http.api.pages.table import PAGE_ROUTES
 from artifactstore.http.api.write_table import WRITE_ROUTES
 from artifactstore_protocols.records import FileRecord, PackageRecord, RetentionReport, Tag
 from artifactstore_protocols.store_stats import StoreStats
@@ -159,5 +160,6 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         whole_store=True,
         tag="store",
     ),
+    *PAGE_ROUTES,
     *WRITE_ROUTES,
 )
