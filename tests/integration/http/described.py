@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from jsonschema import Draft202012Validator
 
-from artifactstore.http.api.model import ANY
+from artifactstore.http.api.model import ANY, HTML
 from integration.http.serving import Answer, Service, ask
 
 __all__ = ["Described", "bearer", "described", "path_of"]
@@ -60,7 +60,8 @@ class Described:
         operation = self._operation(target.partition("?")[0], method)
         if operation is None:  # no path of the document, or no method of it
             assert answer.status in {401, 404, 405}, answer
-            self.fits({"$ref": "#/components/schemas/Problem"}, answer.json)
+            if media_type != HTML:
+                self.fits({"$ref": "#/components/schemas/Problem"}, answer.json)
             return
         responses = operation["responses"]
         assert str(answer.status) in responses, (answer.status, target)
@@ -90,7 +91,8 @@ class Described:
 
     def _operation(self, path: str, method: str) -> Mapping[str, Any] | None:
         for template, item in self.document["paths"].items():
-            if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template)), path):
+            pattern = re.escape(template).replace(r"\{path\}", ".+")
+            if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", pattern), path):
                 found: Mapping[str, Any] | None = item.get(method.lower())
                 return found
         return None

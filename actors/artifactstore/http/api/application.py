@@ -19,10 +19,10 @@ from msgspec.structs import fields
 from artifactstore.http.access import facts_of
 from artifactstore.http.api.bodies import body_of, json_sent
 from artifactstore.http.api.freshness import wait_for_sequence
-from artifactstore.http.api.model import JSON, Answer, Call, FreshQuery, Reply, Route
+from artifactstore.http.api.model import HTML, JSON, Answer, Call, FreshQuery, Reply, Route
 from artifactstore.http.api.negotiation import preferred
 from artifactstore.http.api.openapi import document
-from artifactstore.http.api.pages.html import HTML, PAGE_HEADERS, error_page
+from artifactstore.http.api.pages.html import PAGE_HEADERS, error_page
 from artifactstore.http.api.problems import INTERNAL_DETAIL, Problem, problem_of
 from artifactstore.http.api.routing import OPENAPI_PATH, is_of_api, is_page, match, openapi_path, raw_path
 from artifactstore.http.metrics import RequestCounts

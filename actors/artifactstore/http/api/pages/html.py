@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from artifactstore.cli.output import size_text
 from artifactstore.environment import environment, in_thread
-from artifactstore.http.api.model import Answer
+from artifactstore.http.api.model import HTML, Answer
 from artifactstore.http.api.problems import Problem
 from artifactstore.http.page import TEMPLATES
 from artifactstore.http.shortcut import HEADERS
@@ -21,9 +21,7 @@ from artifactstore.json_output import Json, json_text, timestamp
 from artifactstore.stats_text import content_text
 from artifactstore_protocols.moments import age_text
 
-__all__ = ["HTML", "PAGE_HEADERS", "error_page", "html_text", "page", "with_query"]
-
-HTML: Final = "text/html"
+__all__ = ["PAGE_HEADERS", "error_page", "html_text", "page", "with_query"]
 
 _POLICY: Final = "Content-Security-Policy"
 PAGE_HEADERS: Final[Mapping[str, str]] = {

@@ -2,9 +2,8 @@
 
 from typing import Any, Final
 
-from artifactstore.http.api.model import Route
+from artifactstore.http.api.model import HTML, Route
 from artifactstore.http.api.pages import comparing, file, listing, log, package
-from artifactstore.http.api.pages.html import HTML
 
 __all__ = ["PAGE_ROUTES"]
 
