@@ -84,6 +84,7 @@ docs/how-to/metadata
 docs/how-to/exporting
 docs/how-to/reading-packages
 docs/how-to/http-files
+docs/how-to/pages
 docs/how-to/keeping
 docs/how-to/embedding
 docs/how-to/ci

@@ -173,7 +173,7 @@ async def test_a_search_finds_what_the_api_finds_page_by_page(
         await stored(registry, f"a-x{number}", {"z": b"x" * number}, metadata={"branch": "dev", "n": number})
     gone = await stored(registry, "a-gone")
     await registry.delete_package(gone, reason="a test", before_expiry=True)
-    monkeypatch.setattr(listing, "_LIMIT", 2)
+    monkeypatch.setattr(listing, "PAGE", 2)
     empty = "&state=&tag=&by=&since=&until=&retention=&meta=&has=&from=&sort=&reverse="
     for search, same in {
         "": "",

@@ -14,12 +14,13 @@ from artifactstore.registry import event_store
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.packages import AmbiguousPackage, PackageNotFound
 
-__all__ = ["PATH", "PackagesQuery", "show_packages"]
+__all__ = ["PAGE", "PATH", "PackagesQuery", "show_packages"]
 
 PATH: Final = "/packages"
 
 _PATTERN: Final = frozenset("*?[")
-_LIMIT: Final = 50
+PAGE: Final = 50
+"""The most packages of a page."""
 _NOT_FILTERS: Final = frozenset({"search", "sort", "reverse", "after", "min_sequence"})
 
 
@@ -93,6 +94,6 @@ def _asked(query: PackagesQuery) -> ListQuery:
     if query.search:
         given["name"] = query.search if _PATTERN & set(query.search) else f"*{query.search}*"
     try:
-        return convert({**given, "limit": _LIMIT}, ListQuery, strict=False)
+        return convert({**given, "limit": PAGE}, ListQuery, strict=False)
     except ValidationError as error:
         raise InvalidValue("filter", "", str(error)) from error

@@ -16,11 +16,11 @@ from artifactstore_protocols.package_listing import PackageFilter, PackageListin
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.records import PackageRecord
 
-__all__ = ["TEMPLATE", "DirectoryQuery", "show_package"]
+__all__ = ["LINEAGE_MAX", "TEMPLATE", "DirectoryQuery", "show_package"]
 
 TEMPLATE: Final = "/packages/{package}"
 
-_LINEAGE_MAX: Final = 50
+LINEAGE_MAX: Final = 50
 """The most packages that the page names as made from this one; also of those that this one is made from."""
 
 
@@ -47,8 +47,8 @@ async def show_package(call: Call, query: DirectoryQuery) -> Answer:
         listed=listed,
         next=next_part(f"/packages/{package.package_id}", listed),
         parents=await _parents(call, package),
-        children=children[:_LINEAGE_MAX],
-        more_children=len(children) > _LINEAGE_MAX,
+        children=children[:LINEAGE_MAX],
+        more_children=len(children) > LINEAGE_MAX,
         expires_at_us=None if package.is_gone else package.expires_at_us,
     )
 
@@ -61,7 +61,7 @@ def next_part(path: str, listed: Directory | None) -> str | None:
 async def _parents(call: Call, package: PackageRecord) -> Sequence[PackageRecord]:
     """Return the packages that a package is made from, of those that the token sees."""
     found: list[PackageRecord] = []
-    for package_id in list(package.parents)[:_LINEAGE_MAX]:
+    for package_id in list(package.parents)[:LINEAGE_MAX]:
         with suppress(PackageNotFound):  # an import can lack it
             found.append(await event_store(call.registry).package(package_id))
     return found
@@ -71,6 +71,6 @@ async def _children(call: Call, package: PackageRecord) -> Sequence[PackageRecor
     """Return the newest packages that are made from a package, one more than the page names."""
     where = PackageFilter(made_from=package.package_id, within=call.within)
     listing = PackageListing(where)
-    limit = _LINEAGE_MAX + 1
+    limit = LINEAGE_MAX + 1
     async with aclosing(finding.list_packages(event_store(call.registry), listing, after=None, limit=limit)) as found:
         return [each async for each in found]
