@@ -20,6 +20,7 @@ from artifactstore.http.shortcut import HEADERS
 from artifactstore.json_output import Json, json_text, timestamp
 from artifactstore.stats_text import content_text
 from artifactstore_protocols.moments import age_text
+from artifactstore_protocols.records import PackageRecord
 
 __all__ = ["PAGE_HEADERS", "error_page", "html_text", "page", "with_query"]
 
@@ -63,6 +64,10 @@ def with_query(path: str, values: Mapping[str, str | Sequence[str]]) -> str:
     return f"{path}?{query}" if query else path
 
 
+def _content(package: PackageRecord) -> str:
+    return content_text(package.files, package.links, package.directories)
+
+
 def _short(digest: str) -> str:
     algorithm, _, digits = digest.partition(":")
     return f"{algorithm}:{digits[:_DIGITS_SHOWN]}…"
@@ -82,9 +87,9 @@ _templates: Final = Environment(
 _filters: Mapping[str, Any] = {
     "ago": _ago,
     "at": timestamp,
-    "content": lambda each: content_text(each.files, each.links, each.directories),
-    "escaped_path": lambda path: quote(path, safe="/"),
-    "escaped_part": lambda text: quote(text, safe=""),
+    "content": _content,
+    "escaped_path": partial(quote, safe="/"),
+    "escaped_part": partial(quote, safe=""),
     "short": _short,
     "size": size_text,
     "value_text": _value_text,

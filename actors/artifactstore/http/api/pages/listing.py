@@ -74,12 +74,13 @@ async def show_packages(call: Call, query: PackagesQuery) -> Answer:
 
 def _given(query: PackagesQuery) -> Mapping[str, str | Sequence[str]]:
     """Return what was asked for, by the names of the query, without what is empty."""
-    values = asdict(query)
+    values = cast("Mapping[str, str | tuple[str, ...] | int]", asdict(query))
     given: dict[str, str | Sequence[str]] = {}
     for each in fields(PackagesQuery):
         value = values[each.name]
-        kept = [text for text in value if text] if isinstance(value, tuple) else value
-        if kept and each.name != "min_sequence":
+        if isinstance(value, int):  # min_sequence is about one answer
+            continue
+        if kept := tuple(filter(None, value)) if isinstance(value, tuple) else value:
             given[each.encode_name] = kept
     return given
 
