@@ -88,6 +88,7 @@ docs/how-to/http-writing
 docs/how-to/http-push
 docs/how-to/http-uploads
 docs/how-to/remote
+docs/how-to/pages
 docs/how-to/keeping
 docs/how-to/embedding
 docs/how-to/ci

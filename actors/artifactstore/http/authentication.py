@@ -141,8 +141,11 @@ class Authenticator:
 
         return Identity(registry, grant, recheck)
 
-    async def log_in(self, scope: Scope, text: str) -> str:
-        """Return the value of a cookie for a one-time code or the secret of a token; raise like `admitted`."""
+    async def log_in(self, scope: Scope, text: str) -> tuple[str, Grant]:
+        """Return the value of a cookie for a one-time code or the secret of a token, and what it allows.
+
+        It raises the errors of `admitted`.
+        """
         registry = self._registry()
         if registry is None:
             raise _starting()
@@ -151,9 +154,9 @@ class Authenticator:
         self._check_origin(headers, peer)
         grant = self.sessions.redeem(text)
         if grant is not None:
-            return self.sessions.begin(grant=grant)
-        await self.of_secret(registry, secret := Secret(text), peer)
-        return self.sessions.begin(secret=secret)
+            return self.sessions.begin(grant=grant), grant
+        identity = await self.of_secret(registry, secret := Secret(text), peer)
+        return self.sessions.begin(secret=secret), identity.grant
 
     def cookie(self, headers: Mapping[str, str], peer: Peer) -> str | None:
         """Return the value of the cookie of this service; None if there is none."""

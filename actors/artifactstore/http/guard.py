@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader
 from artifactstore.http.access import facts_of
 from artifactstore.http.api.bodies import body_of, cut_problem
 from artifactstore.http.api.problems import Problem, problem_of
-from artifactstore.http.api.routing import is_of_api
+from artifactstore.http.api.routing import LOGIN_PATH, PACKAGES_PATH, is_of_api, is_page
 from artifactstore.http.authentication import Authenticator, Identity, challenge, token_missing
 from artifactstore.http.metrics import RequestCounts
 from artifactstore.http.page import TEMPLATES
@@ -30,9 +30,8 @@ __all__ = ["FORMS", "IDENTITY", "OPEN", "Guard"]
 
 _logger = logging.getLogger("artifactstore.http")
 
-LOGIN: Final = "/login"
 LOGOUT: Final = "/logout"
-FORMS: Final = frozenset({LOGIN, LOGOUT})
+FORMS: Final = frozenset({LOGIN_PATH, LOGOUT})
 """The paths to which a browser sends a form."""
 
 OPEN: Final = frozenset({"/livez", "/readyz"})
@@ -69,7 +68,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or refuse a request, or pass it on."""
         path = scope["path"]
-        if scope["type"] != "http" or is_of_api(path) or path in OPEN or path.startswith(_ASSETS):
+        if scope["type"] != "http" or is_of_api(path) or is_page(path) or path in OPEN or path.startswith(_ASSETS):
             await self._application(scope, receive, send)
             return
         try:
@@ -108,21 +107,22 @@ class Guard:
     async def _answer_form(self, scope: Scope, send: Send) -> None:
         """Show the form for a code or a token, or take a form."""
         path, method = scope["path"], scope["method"]
-        if path == LOGIN and method in _READING:
+        if path == LOGIN_PATH and method in _READING:
             await self._show_login(scope, send, HTTPStatus.OK, "")
         elif method != "POST":
-            allowed = "GET, HEAD, POST" if path == LOGIN else "POST"
+            allowed = "GET, HEAD, POST" if path == LOGIN_PATH else "POST"
             detail = f"This path takes {allowed}."
             raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", detail, {"Allow": allowed})
-        elif path == LOGIN:
-            value = await self._authenticator.log_in(scope, (await _form(scope)).get("secret", "").strip())
-            await self._go(scope, send, _PAGE, self._authenticator.set_cookie(scope, value))
+        elif path == LOGIN_PATH:
+            value, grant = await self._authenticator.log_in(scope, (await _form(scope)).get("secret", "").strip())
+            first = _PAGE if grant.allows("admin") else PACKAGES_PATH
+            await self._go(scope, send, first, self._authenticator.set_cookie(scope, value))
         else:
             form = await _form(scope)
             session = await self._authenticator.session(scope)
             self._authenticator.check_csrf(session, form.get("csrf", ""))
             self._authenticator.sessions.end(session)
-            await self._go(scope, send, LOGIN, self._authenticator.set_cookie(scope, ""))
+            await self._go(scope, send, LOGIN_PATH, self._authenticator.set_cookie(scope, ""))
 
     async def _go(self, scope: Scope, send: Send, target: str, cookie: str) -> None:
         fields = {"Location": target, "Set-Cookie": cookie, "Content-Length": "0"}

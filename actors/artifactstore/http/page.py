@@ -27,12 +27,15 @@ PAGE = "index.html"
 ASSETS: Mapping[str, str] = MappingProxyType(
     {
         "page.css": "text/css",
+        "pages.css": "text/css",
+        "common.js": "text/javascript",
         "page.js": "text/javascript",
+        "pages.js": "text/javascript",
         "login.js": "text/javascript",
         "icon.svg": "image/svg+xml",
     }
 )
-"""Static files of the page, with their media types."""
+"""Static files of the pages, with their media types."""
 
 _EVENTS_SHOWN = 200
 """Events of the past that the page reads. It groups them, so they become far fewer rows."""

@@ -101,11 +101,8 @@ def test_every_route_has_an_example() -> None:
     assert {each.name for each in blocks(MANUAL) if each.run} == set(EXAMPLES)
     asked = [target.partition("?")[0] for name in EXAMPLES for target in targets(named(MANUAL, name).code)]
     found = {openapi_path(route.template) for path in asked for route, _values in match(ROUTES, path).values()}
-    # The routes for bytes and uploads have manuals of their own; see `test_files_manual` and `test_uploads_manual`.
-    reading = {
-        openapi_path(route.template)
-        for route in ROUTES
-        if route.method == "GET" and route.tag not in {"bytes", "uploads"}
-    }
+    # The routes for bytes, uploads and pages have manuals of their own; see `test_files_manual` and others.
+    others = {"bytes", "uploads", "pages"}
+    reading = {openapi_path(route.template) for route in ROUTES if route.method == "GET" and route.tag not in others}
     assert reading - found == set()
     assert OPENAPI_PATH in asked

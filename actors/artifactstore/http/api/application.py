@@ -2,6 +2,7 @@
 
 A request without a valid token learns nothing, not even which paths there are. What a token may not read is answered as
 if it were not there. Requests for other paths go to the application behind this one.
+An error of a page is a page for those who prefer one.
 """
 
 import logging
@@ -17,11 +18,12 @@ from msgspec.structs import fields
 from artifactstore.http.access import facts_of
 from artifactstore.http.api.bodies import body_of, json_sent
 from artifactstore.http.api.freshness import wait_for_sequence
-from artifactstore.http.api.model import JSON, Answer, Call, FreshQuery, Reply, Route, UploadLimits
+from artifactstore.http.api.model import HTML, JSON, Answer, Call, FreshQuery, Reply, Route, UploadLimits
 from artifactstore.http.api.negotiation import preferred
 from artifactstore.http.api.openapi import document
+from artifactstore.http.api.pages.html import PAGE_HEADERS, error_page
 from artifactstore.http.api.problems import INTERNAL_DETAIL, Problem, problem_of
-from artifactstore.http.api.routing import OPENAPI_PATH, is_of_api, match, openapi_path, raw_path
+from artifactstore.http.api.routing import LOGIN_PATH, OPENAPI_PATH, is_of_api, is_page, match, openapi_path, raw_path
 from artifactstore.http.api.upload_turns import Uploads
 from artifactstore.http.authentication import Authenticator, Identity, challenge, headers_of, token_missing
 from artifactstore.http.metrics import RequestCounts
@@ -54,7 +56,7 @@ _FIELD: Final = re.compile(r"[$.`]([A-Za-z_]+)`")
 
 
 class Api:
-    """The application that answers what is below `/v1`, and `/openapi.json`.
+    """The application that answers what is below `/v1`, `/openapi.json`, and the pages of packages and of the log.
 
     Args:
         application: answers requests for all other paths.
@@ -86,8 +88,8 @@ class Api:
         self._document = f"{json_text(document(routes))}\n".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for the API; pass any other to the application."""
-        if scope["type"] != "http" or not is_of_api(scope["path"]):
+        """Answer a request for the API or a page of it; pass any other to the application."""
+        if scope["type"] != "http" or not (is_of_api(scope["path"]) or is_page(scope["path"])):
             await self._application(scope, receive, send)
             return
         counted = _Counted(send)
@@ -290,7 +292,13 @@ def _problem_for(error: Exception, method: str) -> Problem:
 
 async def _refuse(scope: Scope, send: _Counted, problem: Problem) -> None:
     fields = {**problem.headers, **challenge(problem)}
-    await _send(scope, send, problem.status, PROBLEM_TYPE, problem.body, fields)
+    is_shown = is_page(scope["path"]) and preferred(headers_of(scope).get("accept"), (PROBLEM_TYPE, HTML)) == HTML
+    if not is_shown:
+        await _send(scope, send, problem.status, PROBLEM_TYPE, problem.body, fields)
+    elif problem.status == HTTPStatus.UNAUTHORIZED:
+        await _send(scope, send, HTTPStatus.SEE_OTHER, HTML, b"", {"Location": LOGIN_PATH})
+    else:
+        await _send(scope, send, problem.status, HTML, error_page(problem), {**fields, **PAGE_HEADERS})
 
 
 async def _send(

@@ -27,7 +27,7 @@ from artifactstore_protocols.events import SEQUENCE_MAX, StoredEvent, parse_sequ
 from artifactstore_protocols.ids import is_id
 from artifactstore_protocols.packages import PackageNotFound
 
-__all__ = ["LINES_MAX", "RECHECK_S", "EventsQuery", "list_events"]
+__all__ = ["LINES_MAX", "RECHECK_S", "EventsQuery", "events_seen", "list_events"]
 
 _PAGE: Final = 500
 _NAMES_KEPT: Final = 1000
@@ -77,6 +77,11 @@ async def list_events(call: Call, query: EventsQuery) -> RawReply:
     return _stream(call, sight, after)
 
 
+async def events_seen(call: Call, batch: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
+    """Return those of some events that the token of a request may see. Few enough for a page: each is decoded."""
+    return await _Sight(call, frozenset(), None).seen(batch)
+
+
 class _Sight:
     """What one request sees of the log."""
 
@@ -86,12 +91,17 @@ class _Sight:
         self._types, self._package_id = types, package_id
         self._names = OrderedDict[str, str]()
 
-    async def texts_of(self, batch: Sequence[StoredEvent]) -> Sequence[str]:
-        """Return events as JSON, without those that the request does not see or this release does not know."""
+    async def seen(self, batch: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
+        """Return events without those that the request does not see or this release does not know."""
         wanted = [each for each in batch if not self._types or each.event.type in self._types]
         sees_all = self._grant.allows("admin")
         known = await _converted(wanted, lambda: [(each, found) for each in wanted if (found := _facts_of(each))])
-        seen = [each for each, facts in known if await self._sees(facts, sees_all=sees_all)]
+        return [each for each, facts in known if await self._sees(facts, sees_all=sees_all)]
+
+    async def texts_of(self, batch: Sequence[StoredEvent]) -> Sequence[str]:
+        """Return events as JSON, without those that `seen` leaves out."""
+        sees_all = self._grant.allows("admin")
+        seen = await self.seen(batch)
         shown = await _converted(seen, lambda: [found for each in seen if (found := _shown(each, whole=sees_all))])
         if not sees_all:
             shown = [await self._with_parents_seen(each) for each in shown]

@@ -22,6 +22,7 @@ __all__ = [
     "ANY",
     "CBOR",
     "EVENT_STREAM",
+    "HTML",
     "JSON",
     "JSON_LINES",
     "NO_HEADERS",
@@ -40,6 +41,7 @@ JSON: Final = "application/json"
 JSON_LINES: Final = "application/jsonl"
 EVENT_STREAM: Final = "text/event-stream"
 CBOR: Final = "application/cbor"
+HTML: Final = "text/html"
 
 ANY: Final = "*/*"
 """The media type of a route whose answers have many. It is sent whatever a client accepts."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-from artifactstore.http.api.model import Route
+from artifactstore.http.api.model import HTML, Route
 from artifactstore.http.api.problems import PROBLEM_MEMBERS
 from artifactstore.http.api.routing import openapi_path, parameters_of
 from artifactstore.http.api.schemas import Schema, Schemas
@@ -108,7 +108,10 @@ def _operation(route: Route[Any], schemas: Schemas, *, is_head: bool = False) ->
     if route.answers and not is_head:
         success["content"] = {name: {"schema": _schema(each, schemas)} for name, each in route.answers.items()}
     errors: dict[str, Json] = {}
-    errors |= {str(status.value): {"$ref": f"#/components/responses/{_response_name(status)}"} for status in _COMMON}
+    is_page = HTML in route.answers
+    for status, text in _COMMON.items():
+        common: Schema = {"$ref": f"#/components/responses/{_response_name(status)}"}
+        errors[str(status.value)] = _problem(text, is_page=True) if is_page else common
     errors |= {str(int(status)): _other(status, text, success) for status, text in route.errors.items()}
     if is_head:
         errors = {status: {"description": "As for GET, without a body."} for status in errors}
@@ -149,8 +152,10 @@ def _other(status: int, text: str, success: Mapping[str, Json]) -> Schema:
     return {"description": text} if status < HTTPStatus.BAD_REQUEST else _problem(text)
 
 
-def _problem(text: str) -> Schema:
-    return {"description": text, "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+def _problem(text: str, *, is_page: bool = False) -> Schema:
+    """Return an error. That of a page is a page too, for a client that prefers one."""
+    content: dict[str, Json] = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {"description": text, "content": content | ({HTML: {"schema": _BYTES}} if is_page else {})}
 
 
 def _response_name(status: HTTPStatus) -> str:

@@ -60,10 +60,14 @@ class Problem(Exception):
             self.headers.setdefault("Retry-After", _AGAIN_AFTER_S)
 
     @property
+    def title(self) -> str:
+        """The code in words."""
+        return self.code.replace("_", " ").capitalize()
+
+    @property
     def body(self) -> bytes:
         """The problem as JSON."""
-        title = self.code.replace("_", " ").capitalize()
-        values = (f"{_TYPE}{self.code}", title, int(self.status), self.code, self.detail)
+        values = (f"{_TYPE}{self.code}", self.title, int(self.status), self.code, self.detail)
         members: dict[str, Json] = dict(zip(PROBLEM_MEMBERS, values, strict=True))
         if self.details:
             members["details"] = self.details

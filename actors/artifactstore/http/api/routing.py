@@ -8,11 +8,14 @@ from urllib.parse import unquote_to_bytes
 
 from artifactstore.http.api.model import Route
 
-__all__ = ["OPENAPI_PATH", "is_of_api", "match", "openapi_path", "parameters_of", "raw_path"]
+__all__ = ["OPENAPI_PATH", "is_of_api", "is_page", "match", "openapi_path", "parameters_of", "raw_path"]
 
 OPENAPI_PATH: Final = "/openapi.json"
+LOGIN_PATH: Final = "/login"
+PACKAGES_PATH: Final = "/packages"
 
 _PREFIX: Final = "/v1"
+_PAGES: Final = ("/packages", "/log")
 _PARAMETER: Final = re.compile(r"\{(\w+)(\.\.\.)?\}")
 _SCHEME: Final = "://"
 
@@ -20,6 +23,11 @@ _SCHEME: Final = "://"
 def is_of_api(path: str) -> bool:
     """Return whether the API answers a path, also if only to say that there is nothing."""
     return path in {OPENAPI_PATH, _PREFIX} or path.startswith(f"{_PREFIX}/")
+
+
+def is_page(path: str) -> bool:
+    """Return whether a page of the API answers a path, also if only to say that there is nothing."""
+    return any(path == each or path.startswith(f"{each}/") for each in _PAGES)
 
 
 def raw_path(target: bytes) -> str:

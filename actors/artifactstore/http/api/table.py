@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from artifactstore.http.api import content, entries, events, packages, tags, totals
 from artifactstore.http.api.model import ANY, CBOR, EVENT_STREAM, JSON, JSON_LINES, FreshQuery, Route
+from artifactstore.http.api.pages.table import PAGE_ROUTES
 from artifactstore.http.api.pushing import PUSH_ROUTES
 from artifactstore.http.api.upload_table import UPLOAD_ROUTES
 from artifactstore.http.api.write_table import WRITE_ROUTES
@@ -162,6 +163,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         tag="store",
     ),
     *PUSH_ROUTES,
+    *PAGE_ROUTES,
     *WRITE_ROUTES,
     *UPLOAD_ROUTES,
 )

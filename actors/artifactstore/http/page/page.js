@@ -1,32 +1,13 @@
-// Keeps the page true: what is now is fetched anew every two seconds, events come by themselves. Text that the service
-// sent is only ever put in as text; the markup is its own, escaped where it was made.
+// Keeps the page true: what is now is fetched anew every two seconds, events come by themselves. It needs
+// common.js.
 "use strict";
 
 const EVERY_MS = 2000;
 const ANSWER_WITHIN_MS = 3 * EVERY_MS;
 const TOGETHER_MS = 300;
 const STREAM_AGAIN_MS = 5000;
-const SAID_MS = 4000;
 const ROWS_MAX = 50;
-const byId = (id) => document.getElementById(id);
 const clock = () => `${new Date().toISOString().slice(11, 19)} UTC`;
-
-function put(id, text) {
-  if (byId(id).textContent !== text) byId(id).textContent = text;
-}
-
-// Make `old` the same as `fresh` with as few changes as can be, so that focus, selection and place are kept.
-function renew(old, fresh) {
-  if (old.nodeName !== fresh.nodeName) return old.replaceWith(fresh.cloneNode(true));
-  if (old.nodeType === Node.TEXT_NODE) {
-    if (old.data !== fresh.data) old.data = fresh.data;
-    return;
-  }
-  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
-  const [was, is] = [[...old.childNodes], [...fresh.childNodes]];
-  is.forEach((node, i) => (i < was.length ? renew(was[i], node) : old.append(node.cloneNode(true))));
-  was.slice(is.length).forEach((node) => node.remove());
-}
 
 // What was true when the service last answered may be so no longer: without an answer, nothing is green or red.
 function age(stale, status, kind) {
@@ -57,13 +38,6 @@ async function look() {
   } finally {
     looking = false;
   }
-}
-
-function element(name, text, attributes = {}) {
-  const made = document.createElement(name);
-  made.textContent = text;
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
 }
 
 function copyButton(what, full) {
@@ -152,35 +126,6 @@ function follow() {
     if (stream.readyState === EventSource.CLOSED) setTimeout(follow, STREAM_AGAIN_MS);
   };
 }
-
-let silence;
-
-function say(text) {
-  put("said", text);
-  clearTimeout(silence);
-  silence = setTimeout(() => put("said", ""), SAID_MS);
-}
-
-// Browsers give the clipboard only to pages by TLS or from this machine; others copy what is selected.
-async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  const area = element("textarea", text, { class: "unseen", "aria-hidden": "true" });
-  const before = document.activeElement;
-  document.body.append(area);
-  area.select();
-  const done = document.execCommand("copy");
-  area.remove();
-  before.focus();
-  if (!done) throw new Error("the browser refuses");
-}
-
-document.addEventListener("click", (click) => {
-  const button = click.target.closest("[data-copy]");
-  if (!button) return;
-  const text = button.dataset.copy;
-  const short = button.lastChild.textContent;
-  copy(text).then(() => say(`Copied ${short}`), () => say(`The browser does not let this page copy. The text is ${text}`));
-});
 
 follow();
 setInterval(() => document.hidden || look(), EVERY_MS);
