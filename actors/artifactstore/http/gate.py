@@ -87,7 +87,7 @@ def _examined(scope: Scope, hosts: Hosts) -> str:
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     _refuse_compressed(headers)
     path, authority = _target(scope)
-    _refuse_body(headers, admitted=(is_of_api(path) or path in FORMS) and scope["method"] not in _READING)
+    _refuse_body(headers, admitted=is_of_api(path) or path in FORMS)
     named = [value.decode("latin-1") for name, value in headers if name == b"host"]
     if scope.get("server") is not None:  # on a Unix socket, which no browser reaches, any name is valid
         for each in [*named, *authority] or [""]:

@@ -136,10 +136,10 @@ class Guard:
         is_page = scope["path"] in {_PAGE, *FORMS} and _accepts_html(scope)
         if is_page and problem.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             detail = "" if problem.code == "token_missing" else problem.detail
-            await self._show_login(scope, send, problem.status, detail)
+            await self._show_login(scope, send, HTTPStatus(problem.status), detail)
             return
         fields = {**HEADERS, "Content-Type": PROBLEM_TYPE, **problem.headers, **challenge(problem)}
-        await self._send(scope, send, problem.status, fields, problem.body)
+        await self._send(scope, send, HTTPStatus(problem.status), fields, problem.body)
 
     async def _show_login(self, scope: Scope, send: Send, status: HTTPStatus, detail: str) -> None:
         body = self._login_page.render(detail=detail).encode()

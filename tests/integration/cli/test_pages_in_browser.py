@@ -122,7 +122,7 @@ def test_what_is_stored_never_acts_for_its_viewer(cli: Cli, tmp_path: Path) -> N
             assert page.title() == f"{name} in a-1 · artifactstore"
         assert not any(each.endswith("/taken") for each in asked)
         page.goto(f"{base}/packages/{package_id}/files/dot.png")
-        page.wait_for_function("document.querySelector('img.picture').naturalWidth === 1")
+        assert page.locator("img.picture").evaluate("each => each.decode().then(() => each.naturalWidth)") == 1
 
 
 def test_digests_are_copied_and_files_reached_with_the_keyboard(cli: Cli, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from artifactstore.open import open_store
 from artifactstore.projection import ProjectionActor
 from artifactstore.supervision import ActorRef, Refusal
 from artifactstore_protocols.messages import HeadMoved
+from http_viewer import identify
 
 PAUSE_S = 0.02
 
@@ -59,7 +60,7 @@ async def main(kill: str) -> None:
         await head_moved(actor, message)
 
     ProjectionActor.head_moved = moved_or_killed  # type: ignore[method-assign]
-    services = http_service(http, Listening("127.0.0.1:0"), lambda: running[0] if running else None)
+    services = http_service(http, Listening("127.0.0.1:0"), lambda: running[0] if running else None, identify=identify)
     async with open_store(Settings.load(), services) as registry, trio.open_nursery() as nursery:
         running.append(registry)
         say(await http.ask(BoundAddresses()))

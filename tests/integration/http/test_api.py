@@ -525,7 +525,7 @@ WRONG: Mapping[str, tuple[str, tuple[tuple[str, str], ...], int, str]] = {
     "several packages": ("/v1/packages/a-twice", (), 409, "ambiguous_package"),
     "a gone package": ("/v1/packages/GONE/files", (), 410, "package_gone"),
     "a compressed body": ("/v1/packages", (("Content-Encoding", "gzip"),), 415, ""),
-    "a body": ("/v1/packages", (("Content-Length", "5"),), 413, ""),
+    "a body": ("/v1/packages", (("Content-Length", "5"),), 413, "body_refused"),
     "another site": ("/v1/packages", (("Origin", "http://evil.example"),), 403, ""),
 }
 

@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from artifactstore import Settings
 from artifactstore.blocking import open_registry
+from http_viewer import VIEWER
 from integration.registry.samples import settings_in
 
 pytestmark = pytest.mark.slow
@@ -50,7 +51,8 @@ class Producing:
 
     def health(self) -> tuple[int, dict[str, Any]]:
         try:
-            with urllib.request.urlopen(f"{self.url}/health") as answer:
+            asked = urllib.request.Request(f"{self.url}/health", headers=dict([VIEWER]))
+            with urllib.request.urlopen(asked) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             with error:

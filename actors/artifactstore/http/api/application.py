@@ -23,7 +23,7 @@ from artifactstore.http.api.negotiation import preferred
 from artifactstore.http.api.openapi import document
 from artifactstore.http.api.pages.html import PAGE_HEADERS, error_page
 from artifactstore.http.api.problems import INTERNAL_DETAIL, Problem, problem_of
-from artifactstore.http.api.routing import LOGIN_PATH, OPENAPI_PATH, is_of_api, is_page, match, openapi_path, raw_path
+from artifactstore.http.api.routing import OPENAPI_PATH, is_of_api, is_page, match, openapi_path, raw_path
 from artifactstore.http.api.upload_turns import Uploads
 from artifactstore.http.authentication import Authenticator, Identity, challenge, headers_of, token_missing
 from artifactstore.http.metrics import RequestCounts
@@ -292,13 +292,10 @@ def _problem_for(error: Exception, method: str) -> Problem:
 
 async def _refuse(scope: Scope, send: _Counted, problem: Problem) -> None:
     fields = {**problem.headers, **challenge(problem)}
-    is_shown = is_page(scope["path"]) and preferred(headers_of(scope).get("accept"), (PROBLEM_TYPE, HTML)) == HTML
-    if not is_shown:
-        await _send(scope, send, problem.status, PROBLEM_TYPE, problem.body, fields)
-    elif problem.status == HTTPStatus.UNAUTHORIZED:
-        await _send(scope, send, HTTPStatus.SEE_OTHER, HTML, b"", {"Location": LOGIN_PATH})
-    else:
+    if is_page(scope["path"]) and preferred(headers_of(scope).get("accept"), (PROBLEM_TYPE, HTML)) == HTML:
         await _send(scope, send, problem.status, HTML, error_page(problem), {**fields, **PAGE_HEADERS})
+    else:
+        await _send(scope, send, problem.status, PROBLEM_TYPE, problem.body, fields)
 
 
 async def _send(

@@ -54,7 +54,7 @@ def html_text(template: str, **values: object) -> str:
 
 def error_page(problem: Problem) -> bytes:
     """Return an error as a page, which says the same as the problem does."""
-    values = {"title": problem.title, "detail": problem.detail, "status": problem.status.value, "code": problem.code}
+    values = {"title": problem.title, "detail": problem.detail, "status": int(problem.status), "code": problem.code}
     return html_text("error.html", **values).encode(errors="replace")
 
 
