@@ -66,7 +66,8 @@ def logged_requests(app: ASGIFramework) -> ASGIFramework:
         began = trio.current_time()
         status = 0
         facts = RequestFacts()
-        known = {**scope, "state": {**scope.get("state", {}), _FACTS: facts}}
+        named = cast("Mapping[str, Any]", scope)
+        known = {**named, "state": {**named.get("state", {}), _FACTS: facts}}
 
         async def sending(event: ASGISendEvent) -> None:
             nonlocal status

@@ -109,16 +109,13 @@ class Connection:
         discarded = 0
         allowance = _Allowance()
         while discarded <= _LINGER_BYTES_MAX:
-            received: bytes | None = None
             await self._protocol.body_asked()
             of_body = self._protocol.awaits_body and not self._hung_up
             asked_at = trio.current_time()
-            until = asked_at + allowance.left_s if of_body else self._read_until
-            with trio.CancelScope(deadline=until) as self._read_scope:
-                try:
-                    received = bytes(await self._stream.receive_some(_RECEIVED_BYTES_MAX))
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    return
+            try:
+                received = await self._receive(asked_at + allowance.left_s if of_body else self._read_until)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
             if of_body:
                 allowance.use(trio.current_time() - asked_at, len(received or b""))
             else:
@@ -135,6 +132,12 @@ class Connection:
                 discarded += len(received)
             else:
                 await self._protocol.handle(RawData(received))
+
+    async def _receive(self, deadline: float) -> bytes | None:
+        """Return what the client sends, and no bytes at its end; None if the deadline passed."""
+        with trio.CancelScope(deadline=deadline) as self._read_scope:
+            return bytes(await self._stream.receive_some(_RECEIVED_BYTES_MAX))
+        return None
 
     async def _answer_before_the_end(self) -> None:
         """Wait for the last answer after the client has closed its side; do not wait for an endless answer."""
