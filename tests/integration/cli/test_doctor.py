@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from artifactstore.config import ENVIRONMENT
 from artifactstore.database.engines import connected, writer_engine
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.doctor import examine, inspect_store
@@ -82,7 +83,7 @@ def test_everything_that_is_wrong_is_told_at_once(
         "missing_objects": f"of 4 objects that the log names, 2 are not below {cli.objects}",
         "left packages": f"1 packages are open and have not grown for a day: {package}",
     }
-    assert len(cli.run("doctor").text.splitlines()) == 8 + 8
+    assert len(cli.run("doctor").text.splitlines()) == len(ENVIRONMENT) + 8
     assert cli.run("health").code == 0  # as it was told, that sweeps
     assert "leftovers" not in {finding["check"] for finding in cli.run("doctor", "--json").json["findings"]}
 
@@ -110,7 +111,7 @@ def test_a_relative_setting_in_another_directory(cli: Cli, tree: Path, monkeypat
     monkeypatch.setenv("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", "var/objects")
     cli.ok("ingest", tree)
     monkeypatch.chdir(tree / "bin")
-    (line, _remedy) = cli.run("doctor").text.splitlines()[8:]
+    (line, _remedy) = cli.run("doctor").text.splitlines()[len(ENVIRONMENT) :]
     assert line.endswith(f"there is no database {tree}/bin/var/log.db, but there is {cli.directory}/var/log.db")
 
 

@@ -209,6 +209,8 @@ def test_a_project_file_names_the_store_for_everything_below_it(
         "expire_hours": {"value": 0, "origin": "default"},
         "gc_hours": {"value": 0, "origin": "default"},
         "verify_hours": {"value": 0, "origin": "default"},
+        "upload_max_mib": {"value": 102400, "origin": "default"},
+        "upload_reserve_mib": {"value": 256, "origin": "default"},
         "anonymous_read": {"value": False, "origin": "default"},
         "trusted_proxies": {"value": "", "origin": "default"},
         "public_url": {"value": "", "origin": "default"},

@@ -65,6 +65,8 @@ WRONG: dict[str, tuple[object, ...]] = {
     "rules": (5, "last 3", {"last": 3}, ["last"], EntryFilter(path="p"), Fragile()),
     "sort": ("age", "Created", b"name", 1, True, Fragile()),
     "texts": (5, "p", b"p", {"a": "b"}, [5], ["a", None], Fragile()),
+    "contents": (5, "p", b"p", {b"a": b"b"}, ["a"], [b"a", None], Fragile()),
+    "entries": (5, "p", b"p", {"a": "b"}, ["a"], [None], Fragile()),
     "directories": (5, "p", Path("p"), ["p"], [5], [None], Fragile()),
     "settings": (5, "s", Path("s"), {"database_url": "sqlite:///x"}, Fragile()),
     "source": ("p", b"p", 5, bytearray(b"p"), {"a": b""}, Path("a\0b"), Fragile()),
@@ -148,6 +150,9 @@ KINDS = {
     "scopes": "texts",
     "expires": "str",
     "secret": "str",
+    "contents": "texts",
+    "readable": "texts",
+    "entries": "entries",
 }
 
 
@@ -180,6 +185,8 @@ def right_values(tree: Path) -> dict[str, object]:
         "chosen": ("p",),
         "scopes": ("read",),
         "secret": "s",
+        "contents": (),
+        "entries": (),
     }
 
 
@@ -190,6 +197,8 @@ def mistakes(method: Callable[..., object], tree: Path) -> Iterator[tuple[str, d
     if "glob" in right and "schema" in right:
         right["schema"] = "n"  # a name, not a document
     kinds = KINDS | {"packages": "texts"} if "scopes" in right else KINDS  # globs, not a filter
+    if "contents" in right and "readable" not in inspect.signature(method).parameters:
+        kinds = kinds | {"contents": "contents"}  # what is stored, not where
     for each in parameters:
         for value in (*WRONG[kinds[each.name]], *(() if each.default is None else (None,))):
             yield each.name, {**right, each.name: value}
