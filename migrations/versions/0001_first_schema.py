@@ -178,7 +178,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
         sa.PrimaryKeyConstraint("principal", "package_id", "digest_primary", name="pk_upload_receipts"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_upload_receipts_digest_primary", "upload_receipts", ["digest_primary", "expires_at"])
+    op.create_index("ix_upload_receipts_digest_primary_expires_at", "upload_receipts", ["digest_primary", "expires_at"])
     op.create_index("ix_upload_receipts_expires_at", "upload_receipts", ["expires_at"])
 
     op.create_table(
