@@ -33,7 +33,7 @@ def sorted_by_age(
     return Listed((), (), tuple(each for each in found if states.get(each[0]) not in {"live", "condemned"}))
 
 
-def no_reprieve(*_: object) -> None:
+def no_reprieve(*_: object, **_always: object) -> None:
     """Stands in for `reprieve_objects`: what is condemned can be used, and stays condemned."""
 
 

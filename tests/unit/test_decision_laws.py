@@ -20,7 +20,9 @@ from artifactstore_protocols.event_types import (
     ClockConfirmed,
     ClockObserved,
     ObjectsFlagged,
+    ObjectsReprieved,
     ObjectsRestored,
+    ObjectsStored,
     PackageFinalized,
     Payload,
     StoreVerified,
@@ -308,9 +310,14 @@ def test_an_event_is_not_admitted_where_it_is_true_already(tried: list[Step], da
 
 
 def _may_happen_again(payload: Payload, state: LogState) -> bool:
-    """Objects may be verified once more, and flagged once more if they were restored. A clock may be seen again."""
+    """Objects may be verified once more, and flagged once more if they were restored. A clock may be seen again.
+
+    An event about no objects says nothing that could be true already.
+    """
     if isinstance(payload, StoreVerified | ClockObserved | ClockConfirmed):
         return True
+    if isinstance(payload, ObjectsReprieved | ObjectsStored):
+        return not payload.objects
     return isinstance(payload, ObjectsFlagged | ObjectsRestored) and all(
         state.objects[finding.digest][finding.place].integrity != finding.integrity for finding in payload.findings
     )

@@ -110,7 +110,8 @@ def _evolve(payload: ContentsPurged, stored: "StoredEvent", state: LogState) -> 
         state.purged[digest] = Purged(event.recorded_at_us, event.principal, payload.reason)
     for place in payload.objects:
         digest = object_places.digest_at(place)
-        state.set_place(digest, place, replace(state.places_of(digest)[place], state="retired"))
+        held = replace(state.places_of(digest)[place], state="retired", changed_at_us=event.recorded_at_us)
+        state.set_place(digest, place, held)
 
 
 def _rows(payload: ContentsPurged, stored: "StoredEvent") -> Iterable[RowOperation]:
