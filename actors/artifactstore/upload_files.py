@@ -72,8 +72,13 @@ class HeldUpload:
             return os.pread(self._fd, length, position)
 
     def record(self, upload: Upload) -> None:
-        """Make the bytes up to the offset durable, forget those beyond, and then make the state durable."""
+        """Make the bytes up to the offset durable, forget those beyond, and then make the state durable.
+
+        An offset that goes back is made durable first: a crash must leave no offset beyond the bytes.
+        """
         with _on_device("recording an upload"):
+            if upload.offset < self.upload.offset:
+                _write_state(self._directory, upload)
             os.ftruncate(self._fd, upload.offset)
             os.fsync(self._fd)
             _write_state(self._directory, upload)

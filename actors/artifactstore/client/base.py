@@ -80,6 +80,8 @@ class ServiceCalls:
             cursor = () if after is None else (("after", after),)
             page = await self._service.json(path, (*query, ("limit", str(wanted)), *cursor))
             items, following = self._parts(page)
+            if len(items) > wanted or (following is not None and not items):
+                raise AnswerRefused(self._service.url, "a page of a list is not as long as it may be")
             for each in items:
                 yield each
             left = None if left is None else left - len(items)

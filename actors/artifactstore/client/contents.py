@@ -20,7 +20,7 @@ from artifactstore_protocols.export_choice import ChosenEntries, ExportChoice, c
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, digest_of
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.packages import NotFinalized
-from artifactstore_protocols.paths import check_path, without_dot
+from artifactstore_protocols.paths import check_path, path_key, without_dot
 from artifactstore_protocols.records import ExportReport, FileRecord, IngestProgress
 
 __all__ = ["ContentCalls"]
@@ -37,6 +37,9 @@ class ContentCalls(FindingCalls):
         where = f"{package_path(record.package_id)}/entries/{quoted_path(path)}"
         found = await self._record(FileRecord, where, (("follow", str(follow_links).lower()),))
         check_entries([found])
+        is_asked = follow_links or path_key(found.path) == path_key(path)
+        if found.package_id != record.package_id or not is_asked:
+            raise AnswerRefused(self._service.url, "it describes another file than the one that was asked for")
         return found
 
     @checked

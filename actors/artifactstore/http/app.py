@@ -185,7 +185,7 @@ def _add_stream_route(app: QuartTrio, streams: EventStreams) -> None:
         # Take the place here, not when the body begins: many requests can pass the check before the first body begins.
         at_its_end: ExitStack = cast("Scope", request.scope)[_AT_ITS_END]
         at_its_end.callback(streams.give_back, holder)
-        body = b"" if request.method == "HEAD" else streams.follow(since)
+        body = b"" if request.method == "HEAD" else streams.follow(since, _identity().recheck)
         answer = Response(body, headers=_STREAM_HEADERS, content_type="text/event-stream")
         answer.timeout = None  # a stream ends with its client or with the service, not by a timeout
         return answer

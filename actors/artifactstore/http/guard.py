@@ -23,7 +23,7 @@ from artifactstore.http.page import TEMPLATES
 from artifactstore.http.problems import PROBLEM_TYPE
 from artifactstore.http.request_body import BodyCut, BodyTooLong
 from artifactstore.http.shortcut import DETAILED, HEADERS, HTML_HEADERS, Application, Receive, Scope, Send
-from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.supervision import Refusal
 from artifactstore_protocols.tokens import Grant
 
 __all__ = ["FORMS", "IDENTITY", "OPEN", "Guard"]
@@ -83,7 +83,7 @@ class Guard:
                     await self._application({**scope, IDENTITY: identity}, receive, send)
         except Problem as problem:
             await self._refuse(scope, send, problem)
-        except ArtifactStoreError as error:
+        except Refusal as error:
             await self._refuse(scope, send, problem_of(error))
 
     async def _may_see_details(self, scope: Scope) -> bool:
@@ -99,7 +99,7 @@ class Guard:
             if problem.code in {"token_missing", "starting"}:
                 return False
             raise
-        except ArtifactStoreError as error:
+        except Refusal as error:
             if problem_of(error).status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
             return False  # nobody can be identified without the database, and that is what a monitor wants to hear

@@ -12,6 +12,7 @@ from typing import cast
 import trio
 
 from artifactstore.history import history_entry
+from artifactstore.http.api.sending import RECHECK_S
 from artifactstore.http.package_facts import package_facts
 from artifactstore.json_output import Json, json_text, to_json
 from artifactstore.supervision import ActorRef
@@ -82,10 +83,18 @@ class EventStreams:
         for tail in tuple(self._tails):
             tail.close()
 
-    async def follow(self, since: int, message: Message = page_message) -> AsyncGenerator[bytes]:
-        """Yield the events after `since` as server-sent events, until the client leaves or the service stops."""
+    async def follow(
+        self, since: int, recheck: Callable[[], Awaitable[object]], message: Message = page_message
+    ) -> AsyncGenerator[bytes]:
+        """Yield the events after `since` as server-sent events, until the client leaves or the service stops.
+
+        Args:
+            since: a sequence.
+            recheck: raises an error once the client may see no more, which ends the stream before its next event.
+            message: returns what an event is for the client.
+        """
         yield f"retry: {_AGAIN_AFTER_MS}\n\n".encode()
-        sent_at = trio.current_time()
+        sent_at = checked_at = trio.current_time()
         while not self._ended:
             tail = await self._open(since)
             if tail is None:
@@ -93,6 +102,9 @@ class EventStreams:
             try:
                 while True:
                     stored = await _next(tail, sent_at + _HEARTBEAT_S)
+                    if trio.current_time() - checked_at >= RECHECK_S:
+                        await recheck()
+                        checked_at = trio.current_time()
                     part = b"" if stored is None else await message(stored)
                     # Events that the client does not see keep no connection alive.
                     if part or trio.current_time() >= sent_at + _HEARTBEAT_S:

@@ -15,6 +15,7 @@ from openapi_spec_validator import validate
 from artifactstore import environment
 from artifactstore.database.queries import lookup
 from artifactstore.http import problems as page_problems
+from artifactstore.http import streams
 from artifactstore.http.api import events, freshness, sending
 from artifactstore.http.api.keeping import DeleteQuery
 from artifactstore.http.api.model import JSON, Route
@@ -335,18 +336,19 @@ async def test_a_stream_of_events_continues_after_the_last_one_and_hides_the_sam
     assert (head.status, head.headers["content-type"]) == (200, "text/event-stream")
 
 
+@pytest.mark.parametrize(("target", "who"), [("/v1/events", "read"), ("/events/stream", "admin")])
 async def test_a_stream_ends_before_the_next_event_once_its_token_is_revoked(
-    filled: Described, monkeypatch: pytest.MonkeyPatch
+    filled: Described, monkeypatch: pytest.MonkeyPatch, target: str, who: str
 ) -> None:
-    monkeypatch.setattr(events, "RECHECK_S", 0.0)
+    monkeypatch.setattr(streams, "RECHECK_S", 0.0)
     registry = filled.service.registry
     stream = await connect(filled.service.url)
     with trio.fail_after(GUARD_S):
         async with stream:
-            headers = (*bearer(filled.secrets["read"]), ("Accept", "text/event-stream"), ("Connection", "close"))
-            await stream.send_all(request("/v1/events", headers=headers))
+            headers = (*bearer(filled.secrets[who]), ("Accept", "text/event-stream"), ("Connection", "close"))
+            await stream.send_all(request(target, headers=headers))
             await read_events(stream, 1)
-            await registry.revoke_token("read", reason="a test")
+            await registry.revoke_token(who, reason="a test")
             await registry.create_package("a-secret")
             rest = b"".join([part async for part in stream])
     assert b"a-secret" not in rest

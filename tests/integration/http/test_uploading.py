@@ -16,6 +16,7 @@ from artifactstore.json_output import to_json
 from artifactstore.registry import Registry
 from integration.http.described import Described, bearer, described
 from integration.http.serving import GUARD_S, connect, request, serving
+from integration.http.uploading import Uploader
 from integration.registry.samples import add, whole_log
 
 CONTENT = b"the content"
@@ -198,7 +199,7 @@ async def test_a_body_that_is_refused_is_not_received(opened: Described, monkeyp
     assert (await sent(opened, taken, [])).startswith(b"HTTP/1.1 412 ")
     monkeypatch.setattr(sending, "PLACE_WAIT_S", 0.01)
     places = sending.Places(1, "too_many_uploads", "no")
-    monkeypatch.setattr(uploading, "_uploads", places)
+    monkeypatch.setattr(uploading, "RECEIVING", places)
     async with places.taken("other"):
         full = await sent(opened, (*common, ("Content-Length", "5")), [])
     assert full.startswith(b"HTTP/1.1 503 ")
@@ -227,8 +228,19 @@ async def test_an_upload_leaves_the_reserve_of_free_space(settings: Settings) ->
         api = await described(service)
         api.secrets["ci"] = api.secrets["all"]
         await service.registry.create_package("a-1")
-        full = await put(api)
-        assert (full.status, full.json["code"]) == (507, "storage_full")
+        tus = Uploader(api, "all")
+        for full in (
+            await put(api),
+            await tus.create(length=1),
+            await api.ask(
+                "/v1/packages/a-1/objects",
+                "all",
+                method="POST",
+                headers=[("Content-Type", "application/cbor-seq")],
+                body=b"\x41x",
+            ),
+        ):
+            assert (full.status, full.json["code"]) == (507, "storage_full")
 
 
 async def test_a_purged_content_is_refused_without_its_history(opened: Described) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace as msgspec_replace
 
 from artifactstore import Settings
 from artifactstore.doctor import examine, inspect_store
@@ -16,7 +17,8 @@ from artifactstore.http.jobs import service_jobs
 from artifactstore.ids import new_id, now_us
 from artifactstore.registry import object_root
 from artifactstore.upload_files import UploadFiles
-from artifactstore_protocols.resumable_uploads import RESUMABLE_LIMITS, ResumableLimits
+from artifactstore_protocols.resumable_uploads import RESUMABLE_LIMITS, Destination, ResumableLimits, Upload
+from artifactstore_protocols.storage import StorageError
 from integration.http.described import Described, bearer, described
 from integration.http.serving import GUARD_S, ask, connect, request, serving
 from integration.http.uploading import PART, VERSION, Uploader, encoded
@@ -186,6 +188,45 @@ async def test_what_a_broken_connection_has_sent_is_kept(tus: Uploader) -> None:
     assert await tus.offset(target) == 1_500_000, "of a part with a checksum, nothing is kept unless all is there"
     assert (await tus.send(target, 1_500_000, BIG[1_500_000:])).status == 204
     assert await stored(tus) == BIG
+
+
+async def test_the_whole_length_is_not_told_before_the_file_is_in_its_package(tus: Uploader) -> None:
+    """Another server has received the last byte, and is storing the file, or has died while it did."""
+    target = await tus.begin(length=3)
+    root = object_root(tus.api.service.registry)
+    assert root is not None
+    held = UploadFiles(root).hold("token:writer", target.rpartition("/")[2])
+    assert held is not None
+    held.write(b"abc", 0)
+    held.record(msgspec_replace(held.upload, offset=3))
+    assert (await tus.ask("HEAD", target)).status == 423
+    held.close()
+    assert await tus.offset(target) == 3
+    assert await stored(tus) == b"abc"
+
+
+def test_an_offset_that_goes_back_is_recorded_before_the_bytes_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a crash in between leaves an offset beyond the bytes, and later bytes below it would count."""
+    files = UploadFiles(tmp_path)
+    upload = Upload(new_id(), "token:a", Destination("p", "f"), "", 9, deferred=False, expires_at_us=1 << 60)
+    assert files.begin(upload, RESUMABLE_LIMITS)
+    held = files.hold("token:a", upload.upload_id)
+    assert held is not None
+    held.write(b"abcdef", 0)
+    held.record(msgspec_replace(upload, offset=6))
+
+    def die(_fd: int, _length: int) -> None:
+        raise OSError(errno.EIO, "it died here")
+
+    monkeypatch.setattr(os, "ftruncate", die)
+    with pytest.raises(StorageError):
+        held.record(msgspec_replace(upload, offset=2))
+    held.close()
+    found = files.find("token:a", upload.upload_id)
+    assert found is not None
+    assert found.offset == 2
 
 
 async def test_a_new_part_ends_a_stalled_one(tus: Uploader) -> None:

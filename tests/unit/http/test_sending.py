@@ -147,10 +147,14 @@ async def test_events_that_a_client_does_not_see_do_not_silence_its_stream(autoj
     async def hidden(_stored: object) -> bytes:
         return b""
 
-    async with aclosing(EventStreams(cast("Any", Projection())).follow(0, hidden)) as parts:
+    async def may_see() -> None:
+        if trio.current_time() > 50:
+            raise TokenInvalid
+
+    async with aclosing(EventStreams(cast("Any", Projection())).follow(0, may_see, hidden)) as parts:
         assert (await anext(parts)).startswith(b"retry: ")
         with trio.fail_after(100):
-            assert [await anext(parts) for _ in range(3)] == [b": still here\n\n"] * 3
+            assert [part async for part in parts] == [b": still here\n\n"] * 3, "and it ends with the token"
 
 
 async def test_no_token_holds_more_than_half_of_the_places(autojump_clock: MockClock) -> None:

@@ -8,6 +8,7 @@ An error of a page is a page for those who prefer one.
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
@@ -176,7 +177,8 @@ class Api:
         if isinstance(reply, Answer):
             given = dict(reply.headers)
             if method != "GET":
-                given[_SEQUENCE] = str(await event_store(registry).wait_for_growth(0))
+                with suppress(Refusal):  # the change is made, whatever the database says now
+                    given[_SEQUENCE] = str(await event_store(registry).wait_for_growth(0))
             await _send(scope, send, reply.status, media_type, _encoded(reply.value), given)
         else:
             await reply(scope, receive, send)

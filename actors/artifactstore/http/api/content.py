@@ -120,7 +120,7 @@ async def get_file(call: Call, _query: FreshQuery) -> RawReply:
             return
         ranges = decision.ranges or (ByteRange(0, file.size_bytes),)
         pieces = bytes_of_ranges(file, ranges, reads)
-        async with _files.taken(call.grant.name), aclosing(pieces):
+        async with _files.taken(call.principal), aclosing(pieces):
             await send_body(send, HTTPStatus(decision.status), headers, pieces)
 
     async def reply(_scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,7 +144,7 @@ def _archived(form: ArchiveForm, call: Call, query: ArchiveQuery) -> RawReply:
     name = (query.subtree or call.package.name).rpartition("/")[2]
 
     async def work(send: Send) -> None:
-        async with _archives.taken(call.grant.name):
+        async with _archives.taken(call.principal):
             entries = await reads.chosen_entries(call.package.package_id, ExportChoice(query.subtree))
             known = await in_thread(partial(outline, entries, form))
             etag = entity_tag(f"{form}:{known.digest}")
@@ -187,7 +187,7 @@ async def _file_at(call: Call, path: str) -> FileRecord:
         return found
     if not await _meets_a_link(call, path):
         raise _no_file(package_id, path) if await _is_directory(call, path) else FileNotInPackage(package_id, path)
-    async with _lookups.taken(call.grant.name):
+    async with _lookups.taken(call.principal):
         package = await call.registry.open_package(package_id)
         place = await in_thread(partial(package.opened.tree.resolve, path))
     if isinstance(place, Dead):

@@ -41,7 +41,7 @@ async def get_entry(call: Call, query: EntryQuery) -> Answer:
     path, package_id = check_path(call.path["path"]), call.package.package_id
     found = await package_reads(call.registry).entry(package_id, path_key(path))
     if found is None or (query.follow and found.kind == "link"):
-        async with _lookups.taken(call.grant.name):
+        async with _lookups.taken(call.principal):
             found = await call.registry.get_file_record(package_id, path, follow_links=query.follow)
     return Answer(found)
 

@@ -11,13 +11,12 @@ from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Final, NamedTuple, cast
 
-import trio
 from msgspec import Meta
 
 from artifactstore.environment import in_thread
 from artifactstore.http.api.model import EVENT_STREAM, JSON_LINES, Call, FreshQuery, RawReply
 from artifactstore.http.api.problems import Problem
-from artifactstore.http.api.sending import RECHECK_S, Places, while_allowed, while_connected
+from artifactstore.http.api.sending import Places, while_allowed, while_connected
 from artifactstore.http.shortcut import HEADERS, Receive, Scope, Send
 from artifactstore.json_output import Json, event_to_json, json_text
 from artifactstore.registry import event_store
@@ -27,7 +26,7 @@ from artifactstore_protocols.events import SEQUENCE_MAX, StoredEvent, parse_sequ
 from artifactstore_protocols.ids import is_id
 from artifactstore_protocols.packages import PackageNotFound
 
-__all__ = ["LINES_MAX", "RECHECK_S", "EventsQuery", "events_seen", "list_events"]
+__all__ = ["LINES_MAX", "EventsQuery", "events_seen", "list_events"]
 
 _PAGE: Final = 500
 _NAMES_KEPT: Final = 1000
@@ -228,7 +227,7 @@ def _once(call: Call, sight: _Sight, after: int, limit: int) -> RawReply:
         yield bytes(held)
 
     async def work(send: Send) -> None:
-        async with _lines.taken(call.grant.name), aclosing(lines()) as found:
+        async with _lines.taken(call.principal), aclosing(lines()) as found:
             await _send_all(call, while_allowed(send, call.recheck), JSON_LINES, {}, found)
 
     return _while_connected(work)
@@ -236,14 +235,9 @@ def _once(call: Call, sight: _Sight, after: int, limit: int) -> RawReply:
 
 def _stream(call: Call, sight: _Sight, after: int) -> RawReply:
     """Return an answer with all events as they come, until the client leaves or the service stops."""
-    checked_at = trio.current_time()
 
     async def message(stored: StoredEvent) -> bytes:
-        nonlocal checked_at
         texts = await sight.texts_of([stored])
-        if texts and trio.current_time() - checked_at >= RECHECK_S:
-            await call.recheck()  # for a token that was revoked or has expired, this ends the stream
-            checked_at = trio.current_time()
         return "".join(f"id: {stored.sequence}\ndata: {text}\n\n" for text in texts).encode()
 
     async def work(send: Send) -> None:
@@ -251,7 +245,7 @@ def _stream(call: Call, sight: _Sight, after: int) -> RawReply:
             detail = "As many streams are open as may be; ask again later."
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_streams", detail)
         try:
-            async with aclosing(call.streams.follow(after, message)) as parts:
+            async with aclosing(call.streams.follow(after, call.recheck, message)) as parts:
                 await _send_all(call, send, EVENT_STREAM, _STREAM_HEADERS, parts)
         finally:
             call.streams.give_back(call.principal)

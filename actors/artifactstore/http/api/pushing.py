@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from artifactstore.http.api.bodies import cut_problem
 from artifactstore.http.api.model import JSON, Answer, Call, NoQuery, Route
 from artifactstore.http.api.problems import Problem
+from artifactstore.http.api.room import RECEIVING, check_room
 from artifactstore.http.request_body import BodyCut
 from artifactstore_protocols.commands import OBJECTS_MAX
 from artifactstore_protocols.errors import InvalidValue
@@ -104,9 +105,10 @@ async def store_objects(call: Call, _query: NoQuery) -> Answer:
 
     async def store() -> None:
         await call.recheck()
+        await check_room(call, size)
         items.extend(await call.registry.store_objects(package_id, batch, principal=call.principal))
 
-    async with aclosing(_contents(call)) as contents:
+    async with RECEIVING.taken(call.principal), aclosing(_contents(call)) as contents:
         async for content in contents:
             if len(items) + len(batch) == OBJECTS_AT_ONCE:
                 detail = f"A body has at most {OBJECTS_AT_ONCE} contents; send the others in another one."
@@ -116,7 +118,7 @@ async def store_objects(call: Call, _query: NoQuery) -> Answer:
             if len(batch) == OBJECTS_MAX or size >= _BATCH_BYTES:
                 await store()
                 batch, size = [], 0
-    await store()
+        await store()
     return Answer(StoredObjects(items))
 
 

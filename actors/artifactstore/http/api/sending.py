@@ -49,7 +49,7 @@ class Places:
         """Take a place for a while.
 
         Args:
-            holder: the name of the token.
+            holder: the principal.
 
         Raises:
             Problem: no place was free in time.

@@ -5,6 +5,7 @@ or nothing of it.
 """
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 from http import HTTPStatus
@@ -47,6 +48,7 @@ async def receive_part(
     turn: Turn,
     checksum: Checksum | None,
     expires_at_us: int,
+    look: Callable[[], Awaitable[None]],
 ) -> None:
     """Receive a part durably.
 
@@ -57,12 +59,14 @@ async def receive_part(
         turn: the turn of the request.
         checksum: of all bytes of the part; None for none.
         expires_at_us: the time until which the upload is kept after this request.
+        look: raises a `Problem` if the store has no room for more. It is called after each `CHECKPOINT_BYTES`.
 
     Raises:
         Problem: the part is too long, does not fit its checksum, did not arrive, or another request took over.
         StorageError: the bytes cannot be written.
     """
     writing = _Writing(held, part, checksum, expires_at_us)
+    looked_at = 0
     keeps = False
     try:
         try:
@@ -70,6 +74,9 @@ async def receive_part(
                 async with aclosing(body.pieces()) as pieces:
                     async for piece in pieces:
                         await writing.add(piece)
+                        if writing.received - looked_at >= CHECKPOINT_BYTES:
+                            looked_at = writing.received
+                            await look()
             if turn.receiving.cancelled_caught:
                 keeps = turn.keeps
                 raise Problem(HTTPStatus.CONFLICT, "upload_continued", "Another request continues this upload.")
@@ -101,8 +108,13 @@ class _Writing:
         self._hasher = None if checksum is None else hashlib.new(checksum.algorithm, usedforsecurity=False)
         self._start = self._written = self._recorded = part.upload.last_offset if held is None else part.upload.offset
 
+    @property
+    def received(self) -> int:
+        """The bytes of the part that have come."""
+        return self._written - self._start + len(self._buffer)
+
     async def add(self, piece: bytes) -> None:
-        if self._written - self._start + len(self._buffer) + len(piece) > self._part.most:
+        if self.received + len(piece) > self._part.most:
             raise too_long()
         self._buffer += piece
         if len(self._buffer) >= WRITE_BYTES:

@@ -13,7 +13,7 @@ from typing import Final
 from artifactstore.http.api.bodies import cut_problem
 from artifactstore.http.api.model import Answer, Call, NoQuery
 from artifactstore.http.api.problems import Problem
-from artifactstore.http.api.sending import Places
+from artifactstore.http.api.room import RECEIVING, UPLOADS_MAX, check_room
 from artifactstore.http.request_body import BodyCut
 from artifactstore.registry import package_reads
 from artifactstore_protocols.http_content import entity_tag, repr_digest
@@ -24,14 +24,8 @@ from artifactstore_protocols.purging import ContentPurged
 
 __all__ = ["UPLOADS_MAX", "UPLOAD_HEADERS", "UPLOAD_STATUSES", "put_file"]
 
-UPLOADS_MAX: Final = 16
-"""The most files that are received at once. Each holds up to 16 MiB."""
-
 _LOOK_AGAIN_BYTES: Final = 64 << 20
 """After so many bytes of an upload the free space is measured again."""
-
-_READING_AGE_S: Final = 1.0
-"""The maximum age of a reading of the free space."""
 
 UPLOAD_HEADERS: Final[Mapping[str, str]] = {
     "Content-Digest": "The SHA-256 of the body, as `sha-256=:BASE64:` (RFC 9530). Another body is refused.",
@@ -48,9 +42,6 @@ UPLOAD_STATUSES: Final[Mapping[HTTPStatus, str]] = {
 }
 """What an upload can get beside 201, with the meanings."""
 
-# They bound the memory of the process, so all servers in it share them.
-_uploads = Places(UPLOADS_MAX, "too_many_uploads", "The service receives as many files as it may; ask again later.")
-
 
 async def put_file(call: Call, _query: NoQuery) -> Answer:
     """Put a file into an open package. The body is its content."""
@@ -60,11 +51,11 @@ async def put_file(call: Call, _query: NoQuery) -> Answer:
     if package.status != "open":
         raise PackageFinalizedAlready(package.package_id)
     _check_length(call, call.body.length or 0)
-    await _check_room(call, call.body.length or 0)
+    await check_room(call, call.body.length or 0)
     existing = await package_reads(call.registry).entry(package.package_id, path_key(path))
     if existing is not None and asked.must_be_new:
         raise _taken(existing.path)
-    async with _uploads.taken(call.grant.name):
+    async with RECEIVING.taken(call.principal):
         try:
             record = await call.registry.ingest_file(
                 package.package_id,
@@ -123,7 +114,7 @@ async def _content(call: Call, asked: UploadHeaders) -> AsyncGenerator[bytes]:
                 _check_length(call, received)
                 if received >= look_at:
                     look_at += _LOOK_AGAIN_BYTES
-                    await _check_room(call, 0)
+                    await check_room(call, 0)
                 if hasher is not None:
                     hasher.update(piece)
                 yield piece
@@ -140,17 +131,3 @@ def _check_length(call: Call, size_bytes: int) -> None:
     if size_bytes > most:
         detail = f"A file has at most {most} bytes; raise ARTIFACTSTORE_UPLOAD_MAX_MIB of the service."
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_long", detail)
-
-
-async def _check_room(call: Call, size_bytes: int) -> None:
-    """Refuse an upload that would leave less space free than the service keeps."""
-    report = await call.registry.health(max_age_s=_READING_AGE_S)
-    free = [
-        value
-        for part in report.components
-        for name, value in part.details.items()
-        if name.endswith("free_bytes") and isinstance(value, int)
-    ]
-    if free and min(free) - size_bytes < call.limits.free_bytes_min:
-        detail = "The store has no room for this; ask again when it has."
-        raise Problem(HTTPStatus.INSUFFICIENT_STORAGE, "storage_full", detail)

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from artifactstore.environment import in_thread
 from artifactstore.http.api.model import Answer, Call, NoQuery
 from artifactstore.http.api.problems import Problem
+from artifactstore.http.api.room import RECEIVING, check_room
 from artifactstore.http.api.upload_parts import CHECKSUM_MISMATCH, receive_part, too_long
 from artifactstore.http.api.upload_turns import upload_busy
 from artifactstore.http.tus import METHOD_OVERRIDE, UPLOADS_PATH
@@ -146,6 +147,7 @@ async def create_upload(call: Call, _query: NoQuery) -> Answer:
     package.check_not_gone()
     if package.status != "open":
         raise PackageFinalizedAlready(package.package_id)
+    await check_room(call, length or 0)
     upload = Upload(
         upload_id=new_id(),
         principal=call.principal,
@@ -180,8 +182,10 @@ async def get_upload(call: Call, _query: NoQuery) -> Answer:
             try:
                 async with _held(call, upload.upload_id) as held:
                     upload = await _completed(call, held) if held is not None else await _found(call)
-            except UploadHeld:  # by another server; what it has recorded is true
+            except UploadHeld as error:  # by another server; what it has recorded is true
                 upload = await _found(call)
+                if upload.is_whole and upload.file is None:  # clients take the whole length for success
+                    raise upload_busy() from error
     described = {"Upload-Metadata": upload.metadata} if upload.metadata else {}
     size = {"Upload-Defer-Length": "1"} if upload.length is None else {"Upload-Length": str(upload.length)}
     return Answer(_status(upload), headers={**_headers(upload), **size, **described})
@@ -221,8 +225,10 @@ async def _append(call: Call, upload: Upload, offset: int) -> Upload:
         try:
             async with _held(call, upload.upload_id) as held:
                 now = await _found(call) if held is None else held.upload
+                await check_room(call, call.body.length or 0)
                 part = _judged(next_part(now, offset, length, call.body.length, call.uploads.limits), now)
-                await receive_part(call.body, part, held, turn, checksum, _expiry(call))
+                look = partial(check_room, call, 0)
+                await receive_part(call.body, part, held, turn, checksum, _expiry(call), look)
                 return now if held is None else await _completed(call, held)
         except UploadHeld as error:
             raise upload_busy() from error
@@ -254,17 +260,19 @@ async def _completed(call: Call, held: HeldUpload) -> Upload:
     if grant.principal != upload.principal:
         raise _no_upload()
     package = await _package(call, grant, wanted.package)
-    file = await call.registry.ingest_file(
-        package.package_id,
-        wanted.path,
-        _bytes_of(held),
-        expected_size=upload.offset,
-        executable=wanted.executable,
-        media_type=wanted.media_type,
-        replace=wanted.replace,
-        principal=upload.principal,
-        idempotency_key=log_key(upload.principal, f"upload:{upload.upload_id}"),
-    )
+    await check_room(call, upload.offset)
+    async with RECEIVING.taken(call.principal):
+        file = await call.registry.ingest_file(
+            package.package_id,
+            wanted.path,
+            _bytes_of(held),
+            expected_size=upload.offset,
+            executable=wanted.executable,
+            media_type=wanted.media_type,
+            replace=wanted.replace,
+            principal=upload.principal,
+            idempotency_key=log_key(upload.principal, f"upload:{upload.upload_id}"),
+        )
     await in_thread(partial(held.complete, file, _expiry(call)))
     return held.upload
 

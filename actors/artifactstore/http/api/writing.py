@@ -1,7 +1,7 @@
 """What the handlers that change packages share: their idempotency keys, and what their answers show."""
 
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from msgspec import Struct
@@ -11,6 +11,7 @@ from artifactstore.http.api.parents import with_parents_seen
 from artifactstore_protocols.events import IdempotencyConflict
 from artifactstore_protocols.http_keys import log_key
 from artifactstore_protocols.records import PackageRecord, PackageStatus
+from artifactstore_protocols.supervision import Refusal
 
 __all__ = ["KEY_HEADER", "ChangedPackage", "changed", "idempotency_key"]
 
@@ -36,10 +37,11 @@ class ChangedPackage(Struct, frozen=True):
 
 async def changed(call: Call, package: PackageRecord) -> PackageRecord | ChangedPackage:
     """Return what the answer to a request shows of the package that it changed: what its token may read."""
-    if not call.grant.allows("read", package.name):
-        return ChangedPackage(package.package_id, package.name, package.status)
-    (seen,) = await with_parents_seen(call, [package])
-    return seen
+    if call.grant.allows("read", package.name):
+        with suppress(Refusal):  # the change is made, whatever the database says now
+            (seen,) = await with_parents_seen(call, [package])
+            return seen
+    return ChangedPackage(package.package_id, package.name, package.status)
 
 
 @contextmanager

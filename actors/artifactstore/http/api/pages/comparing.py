@@ -56,7 +56,7 @@ async def compare_packages(call: Call, query: CompareQuery) -> Answer:
 
 
 async def _compared(call: Call, package: PackageRecord, other: PackageRecord) -> _Comparison:
-    async with _comparisons.taken(call.grant.name):
+    async with _comparisons.taken(call.principal):
         pairs = await event_store(call.registry).differences(package.package_id, other.package_id)
 
         def compare() -> _Comparison:

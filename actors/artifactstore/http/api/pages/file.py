@@ -89,7 +89,7 @@ async def _preview(call: Call, file: FileRecord) -> _Preview:
         return _Preview(text="")
     pieces = bytes_of_ranges(file, (ByteRange(0, length),), package_reads(call.registry))
     try:
-        async with _previews.taken(call.grant.name), aclosing(pieces):
+        async with _previews.taken(call.principal), aclosing(pieces):
             content = b"".join([piece async for piece in pieces])
     except Refusal as error:
         return _Preview(error=problem_of(error).detail)
