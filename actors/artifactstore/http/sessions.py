@@ -13,13 +13,25 @@ from msgspec import Struct
 from artifactstore.environment import environment
 from artifactstore_protocols.tokens import ALL_PACKAGES, Grant, Secret
 
-__all__ = ["CODE_S", "SESSIONS_MAX", "SESSION_S", "LoginGrant", "Session", "Sessions", "login_grant"]
+__all__ = [
+    "CODE_S",
+    "SESSIONS_EACH_MAX",
+    "SESSIONS_MAX",
+    "SESSION_S",
+    "LoginGrant",
+    "Session",
+    "Sessions",
+    "login_grant",
+]
 
 SESSION_S: Final = 12 * 3600
 """How long a session lasts, in seconds."""
 
 SESSIONS_MAX: Final = 1024
 """The most sessions at once. A further one ends the oldest."""
+
+SESSIONS_EACH_MAX: Final = 32
+"""The most sessions of one token. The oldest ends when there is another one."""
 
 CODE_S: Final = 60.0
 """How long a code can be exchanged, in seconds."""
@@ -82,6 +94,9 @@ class Sessions:
 
     def begin(self, *, secret: Secret | None = None, grant: Grant | None = None) -> str:
         """Begin a session by a token or by a grant, and return the value of its cookie."""
+        own = [each for each in self._sessions.values() if (each.secret, each.grant) == (secret, grant)]
+        if len(own) >= SESSIONS_EACH_MAX:  # so that one token cannot sign others out
+            self.end(own[0])
         cookie = _random_text()
         key = _key(cookie)
         self._sessions[key] = Session(key, _random_text(), trio.current_time() + SESSION_S, secret, grant)

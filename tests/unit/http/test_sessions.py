@@ -13,7 +13,7 @@ from artifactstore.http import limits, sessions
 from artifactstore.http.api.problems import Problem
 from artifactstore.http.limits import FAILURES_FREE, Failures, Requests
 from artifactstore.http.peers import Peer, Peers, parse_proxies, parse_public_url
-from artifactstore.http.sessions import CODE_S, SESSION_S, Sessions, login_grant
+from artifactstore.http.sessions import CODE_S, SESSION_S, SESSIONS_EACH_MAX, Sessions, login_grant
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.tokens import Secret
 
@@ -47,6 +47,14 @@ async def test_a_session_ends_by_itself_or_when_it_is_ended(autojump_clock: trio
     await trio.sleep(SESSION_S)
     assert not found.has(second)
     assert found.find(other) is None
+
+
+async def test_one_token_ends_only_its_own_sessions() -> None:
+    found = Sessions()
+    of_others = found.begin(grant=GRANT)
+    cookies = [found.begin(secret=Secret("ast_1")) for _ in range(SESSIONS_EACH_MAX + 1)]
+    assert found.find(cookies[0]) is None
+    assert all(found.find(each) is not None for each in (of_others, *cookies[1:]))
 
 
 async def test_there_are_only_so_many_sessions_and_codes(monkeypatch: pytest.MonkeyPatch) -> None:
