@@ -1,9 +1,9 @@
 """The routes of the service, and the properties of every answer.
 
-The service is read-only. Answers are never cached, have restrictive security headers, and report errors as RFC 9457
-JSON. `/livez` reports that the process answers, and `/readyz` whether the store can work. `/health` is the health
-report, and `/metrics` the same for Prometheus. `/tree` is the supervision tree, and `/events/stream` is the live log.
-`/` is a page for people.
+The routes of this module only read; the API has others. Answers are never cached, have strict security headers, and
+report errors as RFC 9457 JSON. `/livez` reports that the process answers, and `/readyz` whether the store can work.
+`/health` is the health report, and `/metrics` the same for Prometheus. `/tree` is the supervision tree, and
+`/events/stream` is the live log. `/` is a page for people.
 """
 
 import logging

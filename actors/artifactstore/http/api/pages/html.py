@@ -16,7 +16,7 @@ from artifactstore.environment import environment, in_thread
 from artifactstore.http.api.model import HTML, Answer
 from artifactstore.http.api.problems import Problem
 from artifactstore.http.page import TEMPLATES
-from artifactstore.http.shortcut import HEADERS
+from artifactstore.http.shortcut import HTML_HEADERS
 from artifactstore.json_output import Json, json_text, timestamp
 from artifactstore.stats_text import content_text
 from artifactstore_protocols.moments import age_text
@@ -24,13 +24,8 @@ from artifactstore_protocols.records import PackageRecord
 
 __all__ = ["PAGE_HEADERS", "error_page", "html_text", "page", "with_query"]
 
-_POLICY: Final = "Content-Security-Policy"
-PAGE_HEADERS: Final[Mapping[str, str]] = {
-    "Content-Type": f"{HTML}; charset=utf-8",
-    # The forms of pages only ask for other pages.
-    _POLICY: HEADERS[_POLICY].replace("form-action 'none'", "form-action 'self'"),
-}
-"""The headers of a page, beside those of every answer."""
+PAGE_HEADERS: Final[Mapping[str, str]] = {**HTML_HEADERS, "Content-Type": f"{HTML}; charset=utf-8"}
+"""The headers of a page."""
 
 _DIGITS_SHOWN: Final = 12
 
